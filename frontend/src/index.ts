@@ -1,0 +1,14 @@
+/** The shared bundle: every widget by its kind. */
+import { attentionHeads } from "./widgets/attention_heads";
+import type { Render, RenderContext } from "./types";
+
+const widgets: Record<string, Render> = { attention_heads: attentionHeads };
+
+function render(context: RenderContext): void | (() => void) {
+  const kind = context.model.get<string>("_kind");
+  const draw = widgets[kind];
+  if (!draw) throw new Error(`interpwidgets: this page's bundle has no widget "${kind}"`);
+  return draw(context);
+}
+
+export default { render };

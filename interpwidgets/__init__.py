@@ -1,0 +1,36 @@
+"""Look inside transformers: widgets to touch, methods to read, a course to work through.
+
+    from interpwidgets import AttentionHeads, load
+
+    AttentionHeads.from_model(load("gpt2"), "The cat sat on the mat because it was tired.")
+
+The names below load on first use: ``import interpwidgets`` imports neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from interpwidgets._version import __version__
+
+if TYPE_CHECKING:
+    from interpwidgets.models.load import load
+    from interpwidgets.models.taps import Tap
+    from interpwidgets.widgets.attention_heads import AttentionHeads
+
+_HOMES = {
+    "AttentionHeads": "interpwidgets.widgets.attention_heads",
+    "Tap": "interpwidgets.models.taps",
+    "load": "interpwidgets.models.load",
+}
+
+__all__ = ["AttentionHeads", "Tap", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
