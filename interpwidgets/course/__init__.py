@@ -1,1 +1,5 @@
 """The engine of the course: it knows what a chapter is, not which chapters there are."""
+
+
+class CourseError(Exception):
+    """Something a person can put right; the message says what was expected, what came and what to do."""
