@@ -1,51 +1,61 @@
-/** What each widget instance carries: finds the shared bundle through the hidden model, else asks the kernel. */
+/**
+ * What each widget instance carries: finds the shared bundle through the hidden model, else asks the kernel for it.
+ *
+ * Every copy of this module on a page shares one cache, so the bundle is evaluated once however many widgets there are.
+ */
 import type { Model, RenderContext } from "./types";
 
-type Widgets = { render(context: RenderContext): void | (() => void) };
+type Cleanup = void | (() => void);
+type Widgets = { render(context: RenderContext): Cleanup };
+
 const cache: Map<string, Promise<Widgets>> = ((globalThis as Record<string, unknown>).__interpwidgets ??= new Map()) as never;
+
+const after = (ms: number, lost?: true): Promise<never> =>
+  new Promise((go, fail) => setTimeout(lost ? fail : (go as () => void), ms));
 
 const load = (hash: string, code: string): Promise<Widgets> => {
   if (!cache.has(hash)) {
     const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-    cache.set(hash, import(url).then((module) => module.default).finally(() => URL.revokeObjectURL(url)));
+    const found: Promise<Widgets> = import(url).then((module) => module.default);
+    cache.set(hash, found);
+    found.catch(() => cache.delete(hash)).finally(() => URL.revokeObjectURL(url));
   }
   return cache.get(hash)!;
 };
 
 const fromModel = async (model: Model): Promise<Widgets> => {
-  const ref = model.get<string | Model>("_bundle");
-  const held = typeof ref === "string" ? await model.widget_manager.get_model(ref.replace(/^(IPY_MODEL_|anywidget:)/, "")) : ref;
+  const id = model.get<string>("_bundle").replace(/^\w+[_:]/, "");
+  const held = await Promise.race([model.widget_manager.get_model(id), after(2e3, true)]);
   return load(held.get("hash"), held.get("code"));
 };
 
 const fromKernel = (model: Model): Promise<Widgets> =>
-  new Promise((resolve, reject) => {
-    const hear = (content: { type: string; hash: string }, buffers: DataView[]) => {
-      if (content.type !== "bundle") return;
-      model.off("msg:custom", hear);
-      resolve(load(content.hash, new TextDecoder().decode(buffers[0])));
+  new Promise((found, fail) => {
+    const hear = (content: { type: string; hash: string }, [code]: DataView[]): void => {
+      if (content.type === "bundle") found(load(content.hash, new TextDecoder().decode(code)));
     };
     model.on("msg:custom", hear);
     model.send({ type: "bundle" });
-    setTimeout(reject, 5000);
+    setTimeout(() => (model.off("msg:custom", hear), fail()), 5e3);
   });
 
-async function widgets(model: Model): Promise<Widgets> {
-  for (const wait of [0, 100, 300, 900, 1500]) {
-    await new Promise((go) => setTimeout(go, wait));
+const widgets = async (model: Model): Promise<Widgets> => {
+  for (const wait of [50, 200, 600, 0]) {
     try {
       return await fromModel(model);
-    } catch {}
+    } catch {
+      await after(wait);
+    }
   }
   return fromKernel(model);
-}
+};
 
 export default {
-  async render(context: RenderContext) {
-    try {
-      return (await widgets(context.model)).render(context);
-    } catch {
-      context.el.textContent = "interpwidgets: the page lost this widget's code. Run the cell again.";
-    }
+  async render(context: RenderContext): Promise<Cleanup> {
+    const { el, signal } = context;
+    const found = await widgets(context.model).catch(() => {
+      el.textContent = "interpwidgets: this page has lost the code of the widget. Run the cell again.";
+    });
+    if (found && !signal?.aborted) return found.render(context);
   },
 };

@@ -1,5 +1,9 @@
 """What every widget shares: one bundle for the whole page, arrays as binary, a picture where no widget can run.
 
+    class Heatmap(InterpWidget):
+        _kind = t.Unicode("heatmap").tag(sync=True)      # frontend/src/widgets/heatmap.ts
+        values = Array()                                 # arrives there as {data, dtype, shape}
+
 anywidget saves the JavaScript of a widget with every instance. Ours is a stub of under 1 kB that finds one hidden
 model, the `Bundle`, which holds the code of all widgets once per notebook:
 
@@ -11,8 +15,10 @@ If a host cannot hand the hidden model over, the stub asks the kernel for the co
 somewhere, set the environment variable ``INTERPWIDGETS_BUNDLE=inline``: every instance then carries the whole code.
 """
 
+import base64
 import hashlib
 import os
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,68 +37,131 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
+# -- one bundle ---------------------------------------------------------------------------------------------------
+
+
 class Bundle(anywidget.AnyWidget):
-    """The hidden model that carries the code of all widgets."""
+    """The hidden model that carries the code of all widgets. It has no view."""
 
     _esm = "export default {}"
+    _view_name = t.Unicode(None, allow_none=True).tag(sync=True)  # type: ignore[assignment]
     code = t.Unicode().tag(sync=True)
     hash = t.Unicode().tag(sync=True)
 
 
-_bundle: Bundle | None = None
+class _Current(threading.local):
+    bundle: Bundle | None = None
+
+
+_current = _Current()  # `marimo run` serves each reader from a thread, and each reader's page has models of its own
+_shared: Bundle | None = None  # everywhere else all threads write to one page
+_lock = threading.Lock()
 
 
 def bundle() -> Bundle:
-    """The one `Bundle` of this process; a new one when `Widget.close_all()` closed the last."""
-    global _bundle
-    if _bundle is None or _bundle.comm is None:
-        code = static("bundle.js")
-        _bundle = Bundle(code=code, hash=hashlib.sha256(code.encode()).hexdigest()[:12])
-    return _bundle
+    """The one open `Bundle` of this page; a new one when the last was closed (`Widget.close_all()`, a rerun cell)."""
+    global _shared
+    with _lock:
+        for held in (_current.bundle, _shared):
+            if held is not None and _is_open(held):
+                return held
+        made = _current.bundle = Bundle(code=static("bundle.js"), hash=bundle_hash())
+        if getattr(made.comm, "kernel", None) != "marimo":
+            _shared = made
+        return made
 
 
-def _array_to_json(value: "np.ndarray | None", _widget: Any) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    value = np.ascontiguousarray(value)
-    return {"data": memoryview(value.view(np.uint8).reshape(-1)), "dtype": value.dtype.str[1:], "shape": value.shape}
+def bundle_hash() -> str:
+    """The name under which a page keeps the evaluated code."""
+    return hashlib.sha256(static("bundle.js").encode()).hexdigest()[:12]
 
 
-def _array_from_json(value: dict[str, Any] | None, _widget: Any) -> "np.ndarray | None":
-    if value is None:
-        return None
-    return np.frombuffer(value["data"], dtype="<" + value["dtype"]).reshape(value["shape"])
+def _is_open(widget: Widget) -> bool:
+    return widget.comm is not None and not getattr(widget.comm, "_closed", False)
+
+
+def _inline() -> bool:
+    return os.environ.get("INTERPWIDGETS_BUNDLE") == "inline"
+
+
+# -- arrays -------------------------------------------------------------------------------------------------------
+
+_DTYPES = ("u1", "f2", "f4")  # what frontend/src/core/buffers.ts reads
+
+
+def to_wire(array: "np.ndarray") -> dict[str, Any]:
+    """An array as the page reads it: ``{"data": bytes, "dtype": "u1" | "f2" | "f4", "shape": [...]}``.
+
+    The bytes are a copy in row-major, little-endian order, so later changes of the array cannot tear a message.
+
+    Raises TypeError for any other dtype: conversion loses something, so the caller chooses it.
+    """
+    name = array.dtype.str[1:]
+    if name not in _DTYPES:
+        raise TypeError(f"expected an array of uint8, float16 or float32, got {array.dtype}; convert it with .astype()")
+    return {
+        "data": array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(),
+        "dtype": name,
+        "shape": list(array.shape),
+    }
+
+
+def from_wire(value: dict[str, Any]) -> "np.ndarray":
+    """The inverse of `to_wire`; the array is read-only. Raises ValueError if the parts do not fit together."""
+    if value["dtype"] not in _DTYPES:
+        raise ValueError(f"expected one of the dtypes {', '.join(_DTYPES)}, got {value['dtype']!r}")
+    shape, dtype = tuple(value["shape"]), np.dtype("<" + value["dtype"])
+    data = bytes(value["data"])
+    expected = int(np.prod(shape, dtype=int)) * dtype.itemsize
+    if len(data) != expected:
+        raise ValueError(f"expected {expected} bytes for shape {shape} of {dtype}, got {len(data)}")
+    return np.ndarray(shape, dtype, buffer=data)
 
 
 class Array(t.TraitType):  # type: ignore[type-arg]
-    """A numpy array that crosses to the page as ``{data: bytes, dtype: "f4", shape: [...]}`` (core/buffers.ts)."""
+    """A numpy array (uint8, float16 or float32) or None that crosses to the page as `to_wire` says.
 
-    info_text = "a numpy array"
+    Assigning another array is a change even if its numbers are the same; changing an array in place is not seen.
+    """
+
+    info_text = "a numpy array of uint8, float16 or float32, or None"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(default_value=None, allow_none=True, **kwargs)
-        self.tag(sync=True, to_json=_array_to_json, from_json=_array_from_json)
+        self.tag(
+            sync=True,
+            to_json=lambda value, _widget: None if value is None else to_wire(value),
+            from_json=lambda value, _widget: None if value is None else from_wire(value),
+        )
 
-    def _validate(self, obj: Any, value: Any) -> Any:
-        return value
+    def validate(self, obj: Any, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.str[1:] in _DTYPES:
+            return value
+        return self.error(obj, value)
 
     def set(self, obj: Any, value: Any) -> None:
         """Compare by identity: two arrays have no single truth value."""
+        new = self._validate(obj, value)
         old = obj._trait_values.get(self.name)
-        obj._trait_values[self.name] = value
-        if old is not value:
-            obj._notify_trait(self.name, old, value)
+        obj._trait_values[self.name] = new
+        if old is not new:
+            obj._notify_trait(self.name, old, new)
+
+
+# -- the widget ---------------------------------------------------------------------------------------------------
 
 
 class InterpWidget(anywidget.AnyWidget):
     """A picture of arrays with a selection that Python can set and observe."""
 
-    _esm = static("bundle.js" if os.environ.get("INTERPWIDGETS_BUNDLE") == "inline" else "stub.js")
+    _esm = static("stub.js")
     _kind = t.Unicode().tag(sync=True)
     _bundle = t.Instance(Widget, allow_none=True).tag(sync=True, **widget_serialization)
 
     def __init__(self, **kwargs: Any) -> None:
-        if os.environ.get("INTERPWIDGETS_BUNDLE") != "inline":
+        if _inline():
+            kwargs["_esm"] = static("bundle.js")
+        else:
             kwargs["_bundle"] = bundle()
         super().__init__(**kwargs)
         self.on_msg(self._receive)
@@ -103,8 +172,8 @@ class InterpWidget(anywidget.AnyWidget):
             case "ping":
                 self.send({"type": "pong"})
             case "bundle":
-                self.send({"type": "bundle", "hash": bundle().hash}, buffers=[static("bundle.js").encode()])
-            case _:
+                self.send({"type": "bundle", "hash": bundle_hash()}, buffers=[static("bundle.js").encode()])
+            case str():
                 self._on_message(content, buffers)
 
     def _on_message(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -118,6 +187,9 @@ class InterpWidget(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         found = super()._repr_mimebundle_(**kwargs)
+        if found is None:  # a widget without a view
+            return None
         data, metadata = found if isinstance(found, tuple) else (found, {})
         png = self._fallback_png()
-        return {"text/plain": repr(self), **({"image/png": png} if png else {}), **data}, metadata
+        picture = {"image/png": base64.b64encode(png).decode()} if png else {}
+        return {**data, **picture, "text/plain": repr(self)}, metadata
