@@ -26,8 +26,6 @@ from packaging.requirements import Requirement
 State = Literal["fine", "optional", "broken"]
 _MARKS: dict[State, str] = {"fine": "ok", "optional": "--", "broken": "!!"}
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -150,16 +148,13 @@ def _browser() -> Finding:
 
 
 def _chromium() -> Finding:
-    named = os.environ.get("INTERPWIDGETS_CHROMIUM")
-    for name in (named,) if named else CHROMIUMS:
+    """The browser that the tests drive; they look for it in the same places (tests/browser/conftest.py)."""
+    named = os.environ.get("CHROMIUM")
+    for name in (named,) if named else ("chromium", "chromium-browser"):
         if path := shutil.which(name):
             return Finding("Chromium", path)
-    return Finding(
-        "Chromium",
-        "none",
-        "optional",
-        "The browser tests are skipped without it: apt-get install chromium, or set INTERPWIDGETS_CHROMIUM.",
-    )
+    advice = "Without it the browser tests are skipped: apt-get install chromium, or CHROMIUM=/path/to/it"
+    return Finding("Chromium", f"{named} (from CHROMIUM) does not exist" if named else "none", "optional", advice)
 
 
 def _node() -> Finding:

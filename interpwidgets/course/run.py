@@ -15,6 +15,8 @@ from typing import Any
 from interpwidgets.course import CourseError
 from interpwidgets.course.notebooks import SENTINEL
 
+QUIET = ["--log-level=ERROR"]  # else every kernel warns that it talks to this machine without encryption
+
 
 def run(notebook: Path, out: Path, parameters: dict[str, Any] | None = None, progress: bool = False) -> None:
     """Execute ``notebook`` with papermill and write it, with its outputs, to ``out`` (overwritten).
@@ -23,16 +25,27 @@ def run(notebook: Path, out: Path, parameters: dict[str, Any] | None = None, pro
     and if the last cell was never reached.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else every kernel greets with a debugger's warning
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         done = papermill.execute_notebook(
-            notebook, out, parameters, progress_bar=progress, cwd=out.parent, kernel_name="python3"
+            notebook,
+            out,
+            parameters,
+            progress_bar=progress,
+            cwd=out.parent,
+            kernel_name="python3",
+            extra_arguments=QUIET,
         )
     except PapermillExecutionError as error:
         raise CourseError(_sentence(notebook, error, out)) from None
+    except DeadKernelError:
+        raise CourseError(
+            f"{notebook.stem}: Python itself died in the middle; is there enough memory? What ran is in {out}"
+        ) from None
     except OSError as error:
         raise CourseError(f"{out} cannot be written: {error.strerror}. Name another file with -o.") from None
     if not reached_the_end(done):

@@ -1,0 +1,157 @@
+"""One source, two notebooks: the same bytes every time, ids that survive edits, no answer in a chapter."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from interpwidgets import _urls
+from interpwidgets.course import CourseError
+from interpwidgets.course.notebooks import build, stale
+
+SOURCE = """\
+# %% [markdown]
+# # 7 · A chapter
+
+# %% id="setup"
+import torch
+
+# %% tags=["parameters"]
+MODEL = "demo"
+
+# %% [markdown]
+# ## See it
+
+# %%
+1 + 1
+
+# %%
+def double(x):
+    \"\"\"Twice x.\"\"\"
+    ### BEGIN SOLUTION
+    y = 2 * x
+    return y
+    ### END SOLUTION
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    (tmp_path / "solutions").mkdir()
+    (tmp_path / "solutions/07_a_chapter.py").write_text(SOURCE)
+    return tmp_path
+
+
+def write(clone: Path, source: str) -> list[Path]:
+    (clone / "solutions/07_a_chapter.py").write_text(source)
+    return build(clone / "solutions", clone / "chapters")
+
+
+def read(clone: Path, shelf: str) -> list[Any]:
+    cells: list[Any] = nbformat.read(clone / shelf / "07_a_chapter.ipynb", as_version=4).cells
+    return cells
+
+
+def test_a_source_becomes_a_solution_and_a_chapter(clone: Path) -> None:
+    assert [path.relative_to(clone).as_posix() for path in write(clone, SOURCE)] == [
+        "solutions/07_a_chapter.ipynb",
+        "chapters/07_a_chapter.ipynb",
+    ]
+    assert "return y" in read(clone, "solutions")[-2].source
+
+
+def test_a_chapter_asks_where_its_solution_answers(clone: Path) -> None:
+    write(clone, SOURCE)
+    assert read(clone, "chapters")[-1].source == 'def double(x):\n    """Twice x."""\n    raise NotImplementedError'
+    assert "y = 2 * x" not in (clone / "chapters/07_a_chapter.ipynb").read_text()
+
+
+def test_only_the_solution_ends_in_the_cell_that_proves_the_end(clone: Path) -> None:
+    write(clone, SOURCE)
+    assert read(clone, "solutions")[-1].metadata.tags == ["sentinel"]
+    assert all("sentinel" not in cell.metadata.get("tags", []) for cell in read(clone, "chapters"))
+
+
+def test_the_first_line_links_to_colab_and_binder_at_the_release(clone: Path) -> None:
+    write(clone, SOURCE)
+    for shelf in ("chapters", "solutions"):
+        first = read(clone, shelf)[0].source
+        assert f"/blob/{_urls.TAG}/chapters/07_a_chapter.ipynb" in first
+        assert f"/{_urls.TAG}?labpath=chapters%2F07_a_chapter.ipynb" in first
+
+
+def test_colab_installs_the_wheel_of_this_release_before_anything_else(clone: Path) -> None:
+    write(clone, SOURCE)
+    code = [cell.source for cell in read(clone, "chapters") if cell.cell_type == "code"]
+    assert f"%pip install --quiet {_urls.WHEEL}" in code[0]
+    assert code[0].endswith("import torch")
+    assert not any("%pip" in source for source in code[1:])
+
+
+def test_cell_ids_come_from_markers_and_headings(clone: Path) -> None:
+    write(clone, SOURCE)
+    assert [cell.id for cell in read(clone, "chapters")] == [
+        "links",
+        "7-a-chapter-1",
+        "setup",
+        "7-a-chapter-3",
+        "see-it-1",
+        "see-it-2",
+        "see-it-3",
+    ]
+
+
+def test_a_new_sentence_changes_one_cell_and_no_id(clone: Path) -> None:
+    write(clone, SOURCE)
+    before = read(clone, "chapters")
+    write(clone, SOURCE.replace("1 + 1", "1 + 2"))
+    after = read(clone, "chapters")
+    assert [cell.id for cell in before] == [cell.id for cell in after]
+    assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
+
+
+def test_tags_survive_for_papermill(clone: Path) -> None:
+    write(clone, SOURCE)
+    tagged = [cell.source for cell in read(clone, "chapters") if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == ['MODEL = "demo"']
+
+
+def test_building_twice_writes_once_and_nothing_is_stale(clone: Path) -> None:
+    assert len(write(clone, SOURCE)) == 2
+    assert build(clone / "solutions", clone / "chapters") == []
+    assert stale(clone / "solutions", clone / "chapters") == []
+
+
+def test_an_edited_source_an_edited_notebook_and_an_orphan_are_stale(clone: Path) -> None:
+    solutions, chapters = clone / "solutions", clone / "chapters"
+    write(clone, SOURCE)
+    (solutions / "07_a_chapter.py").write_text(SOURCE.replace("1 + 1", "3"))
+    assert len(stale(solutions, chapters)) == 2
+    write(clone, SOURCE)
+    (chapters / "07_a_chapter.ipynb").write_text((chapters / "07_a_chapter.ipynb").read_text() + "\n")
+    assert stale(solutions, chapters) == [chapters / "07_a_chapter.ipynb"]
+    write(clone, SOURCE)
+    (chapters / "08_gone.ipynb").write_text("{}")
+    assert stale(solutions, chapters) == [chapters / "08_gone.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("# %%\n1\n", "should begin with a text cell whose first line is the title"),
+        ("# %% [markdown]\n# # Title\n", "and hold code"),
+        (SOURCE.replace("    ### END SOLUTION\n", ""), "### BEGIN SOLUTION without its partner"),
+        (SOURCE.replace("    ### BEGIN SOLUTION\n", ""), "### END SOLUTION without its partner"),
+        (SOURCE + '\n# %% id="setup"\n2\n', "Two cells have the id 'setup'"),
+    ],
+)
+def test_a_source_that_cannot_be_built_says_why(clone: Path, source: str, sentence: str) -> None:
+    with pytest.raises(CourseError) as error:
+        write(clone, source)
+    assert sentence in str(error.value)
+
+
+def test_a_folder_without_sources_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="There are no sources in"):
+        build(tmp_path, tmp_path)
