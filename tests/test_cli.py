@@ -297,7 +297,7 @@ def test_doctor_says_what_to_do_about_a_package(
             raise metadata.PackageNotFoundError(name)
         return installed
 
-    monkeypatch.setattr(doctor.metadata, "version", pretend)
+    monkeypatch.setattr("importlib.metadata.version", pretend)
     monkeypatch.setattr(doctor, "_page_side", lambda *_, **__: doctor.Finding("page", "fine"))
     answer = say("doctor")
     assert answer.exit_code == 1
@@ -316,7 +316,7 @@ def test_doctor_notices_two_halves_of_a_widget_that_do_not_fit(monkeypatch: pyte
 
 def test_doctor_takes_a_missing_browser_as_worth_knowing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHROMIUM", raising=False)
-    monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     answer = say("doctor")
     assert answer.exit_code == 0
     assert re.search(r"--  Chromium +none\n +Without it the browser tests are skipped", answer.output)
