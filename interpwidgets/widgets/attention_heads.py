@@ -1,0 +1,572 @@
+"""Every attention head of a model on one text: all of them small, the chosen one large.
+
+    AttentionHeads(tokens, patterns)                        # arrays of any library, [layer, head, query, key]
+    heads = AttentionHeads.from_model(model, "Once upon a time")    # the prompt can be edited in the picture
+
+    heads.layer, heads.head = 5, 1      # what is chosen, here and in the page
+    heads.selected                      # its pattern, [query, key]
+    heads.heads_above("induction", 0.4)
+
+What crosses to the page (frontend/src/widgets/attention_heads is the other side): the tokens, a log-coded thumbnail of
+every head, the numbers of the chosen head, the scores. What people choose there are the traits ``layer``, ``head``,
+``query``, ``key`` and ``locked``; each can be set and observed here.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import index
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import traitlets as t
+from numpy.typing import NDArray
+
+from interpwidgets.widgets._arrays import InputError, read_tokens, shape_text, spelled, to_numpy
+from interpwidgets.widgets._atlas import atlas_png
+from interpwidgets.widgets._base import Array, InterpWidget
+from interpwidgets.widgets._patterns import Map, Patterns
+
+INDUCTION = 0.2  # from this score on, the widget opens on the strongest induction head
+LISTED = 3  # heads that a notice names; the page marks the others
+MARKED = 400  # heads that a notice marks at most
+
+SCALES = ("linear", "row", "log")
+THEMES = ("auto", "light", "dark")
+READY: dict[str, Any] = {"state": "ready", "text": "", "progress": None}
+
+
+class SelectionError(InputError, t.TraitError):
+    """A trait was set to what it cannot be; it keeps its old value."""
+
+
+class _Choice(NamedTuple):
+    layer: int
+    head: int | None
+    query: int
+    key: int
+
+
+class _Run(NamedTuple):
+    """What a model gave for a prompt, checked and measured: from here on nothing can fail."""
+
+    prompt: str
+    model: str
+    tokens: list[str]
+    patterns: Patterns
+
+
+class _Index(t.Int):  # type: ignore[type-arg]
+    """A position; takes the integers of numpy and torch too."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        try:
+            return super().validate(obj, index(value))
+        except TypeError:
+            return super().validate(obj, value)
+
+
+class AttentionHeads(InterpWidget):
+    """Every head of every layer as a thumbnail, the chosen one large; the choice can be set and observed from Python.
+
+    ``tokens``: one string per position. ``patterns``: numpy, torch (any device and precision), jax, anything with
+    ``__array__`` or DLPack, or nested lists; [layer, head, query, key], [head, query, key] for one layer, a list of one
+    array per layer (``outputs.attentions``), or [layer, 1, head, query, key]. They are not copied: do not write into
+    them later.
+
+    ``layer``, ``head``, ``query``, ``key``: what is chosen first; counted from 0, negative numbers from the end. By
+    default the strongest induction head if its score is at least 0.2, else layer 0 head 0 (a layer alone shows the mean
+    over its heads, which is head None); the last token; the key it attends to most.
+    ``n_kv_heads``: how many key-value heads the heads of a layer share.
+    ``scores``: your own numbers per head, ``{"name": [layer, head]}``, to sort by and to draw as bars.
+    ``normalized=False`` silences the notice about rows that do not sum to one (within 0.001; half precision: 0.02).
+    ``sort``: "layer" or the name of a score; ``bar``: the name of a score or "none"; ``scale``: "linear", "row" or
+    "log"; ``theme``: "auto", "light" or "dark".
+
+    Raises `InputError` (a `ValueError`) that says what was expected, what came and what to do.
+    """
+
+    _kind = t.Unicode("attention_heads").tag(sync=True)
+
+    tokens = t.List(t.Unicode()).tag(sync=True)
+    layer = _Index(0).tag(sync=True)
+    head = _Index(0, allow_none=True).tag(sync=True)
+    query = _Index(0).tag(sync=True)
+    key = _Index(0).tag(sync=True)
+    locked = t.Bool(False).tag(sync=True)
+    scale = t.Unicode("linear").tag(sync=True)
+    sort = t.Unicode("layer").tag(sync=True)
+    bar = t.Unicode("induction").tag(sync=True)
+    theme = t.Unicode("auto").tag(sync=True)
+    title = t.Unicode("Attention heads").tag(sync=True)
+    caption = t.Unicode("").tag(sync=True)
+    prompt = t.Unicode("").tag(sync=True)
+
+    _has_model = t.Bool(False).tag(sync=True)
+    _meta = t.Dict().tag(sync=True)
+    _thumbs = Array()
+    _tile = t.Instance(dict, allow_none=True).tag(sync=True)
+    _score_names = t.List(t.Unicode()).tag(sync=True)
+    _score_values = Array()
+    _notice = t.Instance(dict, allow_none=True).tag(sync=True)
+    _status = t.Dict(READY).tag(sync=True)
+    _error = t.Instance(dict, allow_none=True).tag(sync=True)
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        patterns: Any,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        query: int | None = None,
+        key: int | None = None,
+        n_kv_heads: int | None = None,
+        scores: Mapping[str, Any] | None = None,
+        normalized: bool = True,
+        title: str = "Attention heads",
+        caption: str = "",
+        sort: str = "layer",
+        bar: str = "induction",
+        scale: Literal["linear", "row", "log"] = "linear",
+        theme: Literal["auto", "light", "dark"] = "auto",
+    ) -> None:
+        self._model: Any = None
+        self._tokenizer: Any = None
+        self._run: _Run | None = None  # computed, about to be shown
+        self._running = self._showing = False
+        self._png: tuple[Any, bytes | None] = (None, None)
+        tokens = read_tokens(tokens)
+        self._patterns = Patterns.of(tokens, patterns)
+        self._n_kv_heads = _kv_heads(n_kv_heads, self._patterns.n_heads)
+        self._own_scores = _own_scores(scores or {}, self._patterns)
+        self._normalized = normalized
+        choice = _first_choice(self._patterns, layer, head, query, key)
+        options = {"title": title, "caption": caption, "sort": sort, "bar": bar, "scale": scale, "theme": theme}
+        super().__init__(**options, **self._state(tokens, choice, model=""))
+
+    @classmethod
+    def from_model(cls, model: Any, text: str, tokenizer: Any = None, **options: Any) -> Self:
+        """The heads of ``model`` on ``text``. The prompt can be edited in the page, or here: ``heads.prompt = "..."``.
+
+        ``model``: what `interpwidgets.load` returns, or any Hugging Face model; ``tokenizer``: by default
+        ``model.tokenizer``. The options are those of `AttentionHeads`. Raises `ValueError` for an empty text or one
+        that is longer than the model's context, `TypeError` for a model without attention.
+        """
+        text = _prompt(text)
+        found = _attention(model, text, tokenizer, None)
+        widget = cls(found.tokens, found.patterns, **{"n_kv_heads": found.n_kv_heads, **options})
+        widget._model, widget._tokenizer = model, tokenizer
+        with widget._shown_at_once():
+            widget._meta = {**widget._meta, "model": spelled(found.name or "")}
+            widget._has_model = True
+            widget.prompt = text
+        return widget
+
+    def _state(self, tokens: list[str], choice: _Choice, model: str) -> dict[str, Any]:
+        """Every trait that depends on the patterns."""
+        patterns = self._patterns
+        scores = {**patterns.scores, **self._own_scores}
+        meta = {
+            "model": model,
+            "layers": patterns.n_layers,
+            "heads": patterns.n_heads,
+            "kv_heads": self._n_kv_heads,
+            "tokens": patterns.n_tokens,
+            "causal": patterns.causal,
+            "signed": patterns.signed,
+            "vmax": patterns.vmax,
+            "block": patterns.block,
+            "exact": patterns.tile_dtype,
+        }
+        return {
+            **choice._asdict(),
+            "tokens": tokens,
+            "_meta": meta,
+            "_thumbs": patterns.thumbs,
+            "_tile": self._tile_of(choice.layer, choice.head),
+            "_score_names": list(scores),
+            "_score_values": np.stack(list(scores.values())),
+            "_notice": _row_notice(patterns) if self._normalized else None,
+        }
+
+    def _tile_of(self, layer: int, head: int | None) -> dict[str, Any]:
+        tile = self._patterns.tile(layer, head)
+        where = tile["where"]
+        return {**tile, "values": _crossing(tile["values"]), "where": None if where is None else _crossing(where)}
+
+    # -- what is on the screen --------------------------------------------------------------------------------
+
+    @property
+    def selected(self) -> Map:
+        """The pattern on the screen, [query, key]; the mean over the heads of the layer where ``head`` is None."""
+        return self._patterns.head(self.layer, self.head).copy()
+
+    @property
+    def selected_value(self) -> float:
+        """The attention from the chosen query to the chosen key."""
+        return float(self._patterns.row(self.layer, self.head, self.query)[self.key])
+
+    @property
+    def scores(self) -> dict[str, NDArray[np.float32]]:
+        """Name -> [layer, head]. `interpwidgets.widgets._scores` defines induction, previous token and the others."""
+        return {name: values.copy() for name, values in {**self._patterns.scores, **self._own_scores}.items()}
+
+    def heads_above(self, score: str, threshold: float) -> list[tuple[int, int]]:
+        """The heads (layer, head) whose score is above ``threshold``, the highest first."""
+        values = self.scores.get(score)
+        if values is None:
+            raise _unknown("score", score, self._score_names)
+        found = [(int(layer), int(head)) for layer, head in np.argwhere(values > threshold)]
+        return sorted(found, key=lambda place: -values[place])
+
+    def __repr__(self) -> str:
+        patterns = self._patterns
+        layers, heads, tokens = (
+            _count(n, noun)
+            for n, noun in zip(
+                (patterns.n_layers, patterns.n_heads, patterns.n_tokens), ("layer", "head", "token"), strict=True
+            )
+        )
+        chosen = f"L{self.layer} mean" if self.head is None else f"L{self.layer} H{self.head}"
+        return f"AttentionHeads({layers} × {heads}, {tokens}, {chosen})"
+
+    def _fallback_png(self) -> bytes | None:
+        if self._png[0] is not self._thumbs:
+            patterns = self._patterns
+            self._png = self._thumbs, atlas_png(patterns.thumbs[:, :-1], patterns.causal, patterns.signed)
+        return self._png[1]
+
+    # -- choosing, from here and from the page ----------------------------------------------------------------
+
+    @t.validate("layer", "head", "query", "key")
+    def _exists(self, proposal: Any) -> Any:
+        name, value = proposal.trait.name, proposal.value
+        return None if value is None else _position(name, value, self._patterns)
+
+    @t.validate("sort", "bar", "scale", "theme")
+    def _known(self, proposal: Any) -> Any:
+        name, value = proposal.trait.name, proposal.value
+        scores = list(self._patterns.scores) + list(self._own_scores)
+        known = {"sort": ["layer", *scores], "bar": [*scores, "none"], "scale": SCALES, "theme": THEMES}[name]
+        if value not in known:
+            raise _unknown(name, value, known)
+        return value
+
+    @t.validate("title", "caption")
+    def _encodable(self, proposal: Any) -> Any:
+        return spelled(proposal.value)
+
+    @t.validate("tokens")
+    def _one_per_position(self, proposal: Any) -> Any:
+        tokens = read_tokens(proposal.value)
+        if len(tokens) != self._patterns.n_tokens:
+            expected = _count(self._patterns.n_tokens, "string")
+            raise SelectionError(
+                "One token is needed per position.", [("expected", expected), ("got", str(len(tokens)))]
+            )
+        return tokens
+
+    @t.observe("layer", "head")
+    def _head_changed(self, _change: Any) -> None:
+        if self._tile is not None and (self._tile["layer"], self._tile["head"]) != (self.layer, self.head):
+            self._tile = self._tile_of(self.layer, self.head)
+
+    def notify_change(self, change: Any) -> None:
+        """Send a choice and its tile, or a prompt and its picture, in one message."""
+        if change["name"] in ("layer", "head") or self._run:
+            with self.hold_sync():
+                super().notify_change(change)
+        else:
+            super().notify_change(change)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the page sets. If it names what no longer exists, tell it what does."""
+        try:
+            super().set_state(sync_data)
+        except t.TraitError:
+            self.send_state([name for name in sync_data if name in self.keys])
+
+    def _on_message(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        match content:
+            case {"type": "run", "prompt": str(prompt)}:
+                self._run_for_page(prompt)
+            case {"type": "row", "id": request, "layer": int(layer), "head": int() | None as head, "query": int(query)}:
+                try:
+                    row = self._patterns.row(layer, head, query)
+                except IndexError:  # the prompt has changed since
+                    self.send({"type": "row", "id": request, "error": "There is no such row any more."})
+                else:
+                    self.send({"type": "row", "id": request}, buffers=[row.astype("<f4").tobytes()])
+
+    # -- running the model ------------------------------------------------------------------------------------
+
+    @t.validate("prompt")
+    def _runs(self, proposal: Any) -> Any:
+        """Run the model before the trait changes, so that an error leaves everything as it was."""
+        prompt = proposal.value
+        if self._showing or prompt == self.prompt:
+            return spelled(prompt)
+        try:
+            self._run = self._compute(prompt)
+        except BaseException:
+            self._status = READY
+            raise
+        return self._run.prompt
+
+    @t.observe("prompt")
+    def _prompt_changed(self, change: Any) -> None:
+        if self._run:
+            self._show(self._run)
+        elif not self._showing:  # changed by the page, or together with other traits
+            self._run_for_page(change["new"])
+
+    def _run_for_page(self, prompt: str) -> None:
+        """Run and show; an error goes to the page, where the former picture stays."""
+        if self._running:
+            return
+        try:
+            run = self._compute(prompt)
+        except Exception as error:
+            with self.hold_sync():
+                self._error = _error_state(error)
+                self._status = {
+                    "state": "error",
+                    "text": "The last run failed. The former picture stays.",
+                    "progress": None,
+                }
+        else:
+            self._show(run)
+
+    def _compute(self, prompt: str) -> _Run:
+        if self._running or self._showing:
+            raise InputError("The model is still running.", advice="Set the prompt again when it is done.")
+        if self._model is None:
+            raise InputError(
+                "This widget was made from arrays: it has no model to run.",
+                advice="AttentionHeads.from_model(model, text) makes one with a prompt.",
+            )
+        prompt = _prompt(prompt)
+        self._running = True
+        try:
+            with self.hold_sync():
+                self._error = None
+                self._progress(0, self._patterns.n_layers)
+            found = _attention(self._model, prompt, self._tokenizer, self._progress)
+            tokens = read_tokens(found.tokens)
+            return _Run(prompt, spelled(found.name or ""), tokens, Patterns.of(tokens, found.patterns))
+        finally:
+            self._running = False
+
+    def _progress(self, done: int, n_layers: int) -> None:
+        text = f"Computing attention · layer {done} of {n_layers}" if done else "Computing attention"
+        self._status = {"state": "busy", "text": text, "progress": done / n_layers}
+
+    def _show(self, run: _Run) -> None:
+        """Show another prompt at the same head."""
+        before, self._patterns, self._run = self._patterns, run.patterns, None
+        state = self._state(run.tokens, self._kept_choice(before), run.model)
+        state.update(prompt=run.prompt, _status=READY, _error=None)
+        try:
+            with self._shown_at_once():
+                for name, value in state.items():
+                    setattr(self, name, value)
+        except Exception:  # of somebody's observer: the page still gets the whole
+            self.send_state(list(state))
+            raise
+
+    @contextmanager
+    def _shown_at_once(self) -> Iterator[None]:
+        """One message to the page, and observers that see everything changed."""
+        self._showing = True
+        try:
+            with self.hold_sync(), self.hold_trait_notifications():
+                yield
+        finally:
+            self._showing = False
+
+    def _kept_choice(self, before: Patterns) -> _Choice:
+        """The same head; the same query and key, unless it was the last token or there is no such token any more."""
+        now = self._patterns
+        layer = min(self.layer, now.n_layers - 1)
+        head = None if self.head is None else min(self.head, now.n_heads - 1)
+        if self.query == before.n_tokens - 1 or max(self.query, self.key) >= now.n_tokens:
+            return _first_choice(now, layer, head, None, None)
+        return _Choice(layer, head, self.query, self.key)
+
+    # -- to other tools ---------------------------------------------------------------------------------------
+
+    def to_csv(self, path: str | Path | None = None) -> str | None:
+        """The chosen head as CSV, a row per query; written to ``path``, or returned where there is none.
+
+        Tokens that a spreadsheet would take for a formula get an apostrophe in front.
+        """
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, lineterminator="\n")
+        tokens = [_cell(token) for token in self.tokens]
+        writer.writerow(["query \\ key", *tokens])
+        for token, row in zip(tokens, self.selected, strict=True):
+            writer.writerow([token, *(f"{value:.7g}" for value in row)])
+        if path is None:
+            return out.getvalue()
+        Path(path).write_text(out.getvalue(), encoding="utf-8", newline="")
+        return None
+
+    def to_circuitsvis(self, layer: int | None = None) -> Any:
+        """The heads of one layer (by default the chosen one) as CircuitsVis shows them: `attention_patterns`.
+
+        The result displays without network: CircuitsVis' own copy of its page code is in it. Tokens are escaped, since
+        CircuitsVis takes them for HTML, and their white space is made visible. Needs the package circuitsvis.
+        """
+        from interpwidgets.widgets._circuitsvis import circuitsvis_html
+
+        chosen = self.layer if layer is None else _position("layer", layer, self._patterns)
+        heads = [self._patterns.head(chosen, head) for head in range(self._patterns.n_heads)]
+        return circuitsvis_html(self.tokens, np.stack(heads))
+
+
+# -- the model ------------------------------------------------------------------------------------------------
+
+
+def _attention(model: Any, text: str, tokenizer: Any, on_layer: Callable[[int, int], None] | None) -> Any:
+    """Tokens and patterns of a model: the only place where a widget needs torch."""
+    from interpwidgets.models.attention import attention_patterns
+
+    return attention_patterns(model, text, tokenizer, on_layer=on_layer)
+
+
+def _prompt(text: Any) -> str:
+    if not isinstance(text, str):
+        raise InputError("The prompt is not a text.", [("expected", "a string"), ("got", type(text).__name__)])
+    if not text:
+        raise InputError("The prompt is empty.", [("expected", "at least one character")])
+    return spelled(text)
+
+
+def _error_state(error: Exception) -> dict[str, Any]:
+    """An exception as the page shows it: one sentence, what was expected and got, what to do."""
+    title = getattr(error, "title", "") or str(error).strip() or type(error).__name__
+    if not isinstance(error, ValueError | TypeError):
+        title = f"{type(error).__name__}: {title.splitlines()[0]}"
+    rows = [[spelled(label), spelled(value)] for label, value in getattr(error, "rows", [])]
+    return {"title": spelled(title)[:400], "rows": rows, "advice": spelled(getattr(error, "advice", ""))}
+
+
+# -- the choice -----------------------------------------------------------------------------------------------
+
+
+def _position(name: str, value: Any, patterns: Patterns) -> int:
+    """The index, counted from 0; raises `SelectionError` where there is none."""
+    size = {"layer": patterns.n_layers, "head": patterns.n_heads}.get(name, patterns.n_tokens)
+    try:
+        number = index(value)
+    except TypeError:
+        raise SelectionError(
+            f"{name} is no position.", [("expected", "a whole number"), ("got", f"{type(value).__name__} {value!r}")]
+        ) from None
+    if not -size <= number < size:
+        expected = "0" if size == 1 else f"0 to {size - 1}"
+        place = {"layer": "layers", "head": "heads in a layer"}.get(name, "tokens")
+        raise SelectionError(
+            f"There is no {name} {number}.", [("expected", f"{expected} ({size} {place})"), ("got", str(number))]
+        )
+    return number % size
+
+
+def _first_choice(
+    patterns: Patterns, layer: int | None, head: int | None, query: int | None, key: int | None
+) -> _Choice:
+    if layer is None and head is None:
+        induction = patterns.scores["induction"]
+        best = np.unravel_index(int(induction.argmax()), induction.shape)
+        layer, head = (int(best[0]), int(best[1])) if induction[best] >= INDUCTION else (0, 0)
+    layer = _position("layer", layer or 0, patterns)
+    head = None if head is None else _position("head", head, patterns)
+    query = _position("query", -1 if query is None else query, patterns)
+    if key is None:
+        key = int(np.abs(patterns.row(layer, head, query)).argmax())
+    return _Choice(layer, head, query, _position("key", key, patterns))
+
+
+def _kv_heads(n_kv_heads: int | None, n_heads: int) -> int:
+    if n_kv_heads is None:
+        return n_heads
+    divisors = [n for n in range(1, n_heads + 1) if n_heads % n == 0]
+    if n_kv_heads not in divisors:
+        raise InputError(
+            f"{_count(n_heads, 'head')} cannot share {n_kv_heads} key-value heads equally.",
+            [("expected", f"n_kv_heads that divides {n_heads} ({_listed(divisors)})"), ("got", str(n_kv_heads))],
+        )
+    return int(n_kv_heads)
+
+
+def _own_scores(scores: Mapping[str, Any], patterns: Patterns) -> dict[str, NDArray[np.float32]]:
+    expected = (patterns.n_layers, patterns.n_heads)
+    own = {}
+    for name, given in scores.items():
+        if not isinstance(name, str) or name in ("", "layer", "none"):
+            raise InputError(
+                f"A score cannot be called {name!r}.", [("expected", 'a name other than "layer" and "none"')]
+            )
+        values = to_numpy(given, f"scores[{name!r}]", "[layer, head]")[0].astype(np.float32)
+        if values.shape != expected or not np.isfinite(values).all():
+            numbers = "" if values.shape != expected else " with numbers that are not finite"
+            raise InputError(
+                f"The score {name!r} does not fit the patterns.",
+                [
+                    ("expected", f"{shape_text(expected)}, a finite number for each head [layer, head]"),
+                    ("got", shape_text(values.shape) + numbers),
+                ],
+            )
+        own[spelled(name)] = values
+    return own
+
+
+def _row_notice(patterns: Patterns) -> dict[str, Any] | None:
+    """Which heads have rows that do not sum to one, and how far off they are."""
+    heads = patterns.uneven()
+    if not heads:
+        return None
+    named = [_named(patterns, *place) for place in heads[:LISTED]]
+    rest = len(heads) - len(named)
+    which = ", ".join(named) + (f" and {rest} more" if rest else "")
+    return {
+        "title": f"Rows do not sum to one in {_count(len(heads), 'head')}.",
+        "text": f"{which}. This is usual for attention sinks, differences and bfloat16.",
+        "hint": "Silence with normalized=False",
+        "heads": [list(place) for place in heads[:MARKED]],
+    }
+
+
+def _named(patterns: Patterns, layer: int, head: int) -> str:
+    low, high = (f"{value:.3g}".replace("-", "−") for value in patterns.row_sums[layer, head])
+    return f"L{layer} H{head} ({low})" if low == high else f"L{layer} H{head} ({low} to {high})"
+
+
+# -- words and wires ------------------------------------------------------------------------------------------
+
+
+def _crossing(array: NDArray[Any]) -> dict[str, Any]:
+    """An array as `Array` sends it, for use inside a dictionary."""
+    return {"data": array.tobytes(), "dtype": array.dtype.str[1:], "shape": list(array.shape)}
+
+
+def _cell(token: str) -> str:
+    return f"'{token}" if token[:1] in ("=", "+", "-", "@", "\t", "\r") else token
+
+
+def _unknown(name: str, value: Any, known: Sequence[str]) -> SelectionError:
+    quoted = [f'"{option}"' for option in known]
+    got = f'"{value}"' if isinstance(value, str) else repr(value)
+    return SelectionError(f"There is no {name} {got}.", [("expected", _listed(quoted)), ("got", got)])
+
+
+def _listed(options: Sequence[Any]) -> str:
+    *most, last = map(str, options)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
