@@ -173,7 +173,8 @@ def read_layers(patterns: Any) -> tuple[Layers, bool]:
 def _without_batch(array: NDArray[Any], fix: str, n_layers: int) -> NDArray[Any]:
     """[1, head, query, key] without its first axis."""
     if array.ndim == 4 and array.shape[0] == 1:
-        return array[0]
+        unbatched: NDArray[Any] = array[0]
+        return unbatched
     if array.ndim == 4:
         raise _batch(array.shape[0], (n_layers, *array.shape), fix)
     if array.ndim != 3:

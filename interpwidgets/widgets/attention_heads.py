@@ -14,6 +14,7 @@ every head, the numbers of the chosen head, the scores. What people choose there
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import index
@@ -160,7 +161,7 @@ class AttentionHeads(InterpWidget):
         widget = cls(found.tokens, found.patterns, **{"n_kv_heads": found.n_kv_heads, **options})
         widget._model, widget._tokenizer = model, tokenizer
         with widget._shown_at_once():
-            widget._meta = {**widget._meta, "model": spelled(found.name or "")}
+            widget._meta = {**widget._meta, "model": _short_name(found.name)}
             widget._has_model = True
             widget.prompt = text
         return widget
@@ -356,7 +357,7 @@ class AttentionHeads(InterpWidget):
                 self._progress(0, self._patterns.n_layers)
             found = _attention(self._model, prompt, self._tokenizer, self._progress)
             tokens = read_tokens(found.tokens)
-            return _Run(prompt, spelled(found.name or ""), tokens, Patterns.of(tokens, found.patterns))
+            return _Run(prompt, _short_name(found.name), tokens, Patterns.of(tokens, found.patterns))
         finally:
             self._running = False
 
@@ -447,11 +448,19 @@ def _prompt(text: Any) -> str:
 
 def _error_state(error: Exception) -> dict[str, Any]:
     """An exception as the page shows it: one sentence, what was expected and got, what to do."""
-    title = getattr(error, "title", "") or str(error).strip() or type(error).__name__
-    if not isinstance(error, ValueError | TypeError):
-        title = f"{type(error).__name__}: {title.splitlines()[0]}"
     rows = [[spelled(label), spelled(value)] for label, value in getattr(error, "rows", [])]
-    return {"title": spelled(title)[:400], "rows": rows, "advice": spelled(getattr(error, "advice", ""))}
+    if isinstance(error, InputError):
+        return {"title": error.title, "rows": rows, "advice": error.advice}
+    title, _, advice = (str(error).strip() or type(error).__name__).partition("; ")
+    if not isinstance(error, ValueError | TypeError):  # nobody meant this one
+        title = f"{type(error).__name__}: {title}"
+    sentences = [spelled(text[:1].upper() + text[1:400]) for text in (title, advice)]
+    return {"title": sentences[0].rstrip(".") + ".", "rows": rows, "advice": sentences[1]}
+
+
+def _short_name(name: str | None) -> str:
+    """What a model is called, without the folder or the account that it came from."""
+    return spelled(re.split(r"[/\\]", (name or "").rstrip("/\\"))[-1])
 
 
 # -- the choice -----------------------------------------------------------------------------------------------
