@@ -1,0 +1,229 @@
+"""One door to every model: the built-in demonstration, a directory, a name on the Hugging Face hub.
+
+    from interpwidgets import load
+
+    model = load("demo")               # built on the spot, in about a second, without a network
+    model = load("./my-model")         # a directory with config.json and *.safetensors
+    model = load("gpt2")               # downloaded once, from then on read from the cache
+    model.tokenizer("The cat sat")
+
+What comes back is the library's own model in evaluation mode, with its tokenizer attached as ``model.tokenizer``.
+Only safetensors weights are read, and no code that comes with a model is ever run.
+"""
+
+import json
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+from warnings import warn
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from interpwidgets.models.tiny import demo
+
+BUILT_IN = {"demo": demo}  # name -> a function that builds the model, tokenizer attached
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never pickles, never code
+_HUB_EXTRAS = ["*/*", "consolidated*"]  # other formats of the same weights
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "*.model")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_OPENERS = (  # how the name of an architecture ends, and the class that opens it with its output layer
+    (("ForCausalLM", "LMHeadModel"), AutoModelForCausalLM),
+    (("ForMaskedLM", "ForPreTraining"), AutoModelForMaskedLM),
+)
+
+
+class LoadError(ValueError):
+    """A model that cannot be loaded; the message says what was expected, what came and what to do."""
+
+
+def load(
+    name: str | Path, *, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
+) -> PreTrainedModel:
+    """Load a model by the name of a built-in one ("demo"), a directory, or a name on the Hugging Face hub ("gpt2").
+
+    Arguments:
+        name: names of built-in models come first, then directories (absolute, relative, ``~``), then the hub.
+        device: where the weights go, such as ``"cuda"``; the processor unless told otherwise.
+        dtype: the type of the weights, such as ``"bfloat16"``; ``torch.float32`` unless told otherwise.
+
+    Returns the library's own `PreTrainedModel` in evaluation mode, with its language-modelling head where it has one
+    and with ``model.tokenizer``, which is None where a directory has no tokenizer files.
+
+    Raises `LoadError`, in one sentence, for a name that leads nowhere, a directory that is not a model, an architecture
+    that the installed transformers does not know, pickled weights, or a device or dtype that does not exist.
+    """
+    if not isinstance(name, str | Path):
+        raise LoadError(f"load() takes a name or a path, but got {name!r} ({type(name).__name__}).")
+    if not str(name).strip():
+        raise LoadError(
+            f"load() needs a name: a built-in model ({', '.join(BUILT_IN)}), a directory or a name on the hub."
+        )
+    place, kind = _device(device), _dtype(dtype)
+    if name in BUILT_IN:
+        model: Any = BUILT_IN[str(name)]()
+        model.to(kind)
+    else:
+        directory = Path(name).expanduser()
+        model = _from_directory(directory if directory.exists() else _from_hub(name), str(name), kind)
+    return cast(PreTrainedModel, model.to(place))
+
+
+# -- where from
+
+
+def _from_hub(name: str | Path) -> Path:
+    """The local copy of a model on the hub, downloaded if it is not in the cache."""
+    if isinstance(name, Path) or not _HUB_NAME.fullmatch(name):
+        raise LoadError(f"there is no directory {str(name)!r}.")
+    guess = get_close_matches(name, BUILT_IN, n=1)
+    hint = f"; did you mean {guess[0]!r}?" if guess else "."
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_EXTRAS))
+    except GatedRepoError:
+        message = f"{name!r} asks for consent first: accept its terms on the hub, then run `hf auth login`."
+    except RepositoryNotFoundError:
+        message = f"there is no model {name!r}: not built in, not a directory here, not (publicly) on the hub{hint}"
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError):
+        message = (
+            f"{name!r} is not built in, not a directory here and not downloaded yet, "
+            f"and the Hugging Face hub cannot be reached{hint}"
+        )
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        message = f"{name!r} could not be fetched from the hub: {_first_line(error)}"
+    raise LoadError(message)
+
+
+def _from_directory(directory: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
+    _check(directory)
+    config = _config(directory)
+    try:
+        model, report = _class_for(config).from_pretrained(
+            directory, config=config, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise LoadError(f"the weights in {directory} could not be read: {_first_line(error)}") from None
+    missing = [key for key in sorted(report["missing_keys"]) if "pooler" not in key]
+    if missing:
+        raise LoadError(
+            f"the weights in {directory} lack {len(missing)} of the tensors that its config.json asks for, "
+            f"such as {missing[0]!r}."
+        )
+    model.name_or_path = name
+    model.tokenizer = _tokenizer(directory)
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def _check(directory: Path) -> None:
+    """Everything that can be seen from outside: is this a directory that holds a model?"""
+    if directory.suffix == ".gguf":
+        raise LoadError(f"{directory} is a GGUF file, which load() does not read yet; give a directory of safetensors.")
+    if not directory.is_dir():
+        raise LoadError(f"{directory} is a file; give the directory that holds config.json and the weights.")
+    if not (directory / "config.json").is_file():
+        raise LoadError(f"{directory} has no config.json, so it is not the directory of a model.")
+    if any(directory.glob("*.safetensors")):
+        return
+    pickles = [file.name for pattern in _PICKLES for file in directory.glob(pattern)]
+    if pickles:
+        raise LoadError(
+            f"{directory} has its weights as a pickle ({pickles[0]}), which can run any code when opened; "
+            "load() only reads *.safetensors."
+        )
+    raise LoadError(f"{directory} has a config.json but no weights (*.safetensors).")
+
+
+def _config(directory: Path) -> PreTrainedConfig:
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        kind = _model_type(directory)
+        if kind is None:
+            raise LoadError(f"{directory / 'config.json'} does not say what it describes (model_type).") from None
+        if kind not in CONFIG_MAPPING:
+            raise LoadError(
+                f"transformers {transformers.__version__} has no architecture {kind!r}, named in "
+                f"{directory / 'config.json'}; a newer release may, and code that comes with a model is never run."
+            ) from None
+        raise LoadError(f"{directory / 'config.json'} could not be read: {_first_line(error)}") from None
+    return config
+
+
+def _model_type(directory: Path) -> str | None:
+    try:
+        kind = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(kind)
+
+
+def _class_for(config: PreTrainedConfig) -> Any:
+    """The class that opens this configuration, with the output layer that its name promises."""
+    architecture = next(iter(config.architectures or []), "")
+    for endings, opener in _OPENERS:
+        if architecture.endswith(endings) and type(config) in opener._model_mapping:
+            return opener
+    return AutoModel
+
+
+def _tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
+    if not any(True for pattern in _TOKENIZER_FILES for _ in directory.glob(pattern)):
+        return None
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            directory, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        warn(
+            f"the tokenizer in {directory} could not be read, so model.tokenizer is None: {_first_line(error)}",
+            stacklevel=4,
+        )
+        return None
+    return tokenizer
+
+
+# -- how
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        place = torch.device(device or "cpu")
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+        raise LoadError(f"there is no device {str(device)!r} here; leave it out for the processor.") from None
+    return place
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
+    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+        raise LoadError(f"dtype must be a floating-point type such as 'float32' or 'bfloat16', but got {dtype!r}.")
+    return kind
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
