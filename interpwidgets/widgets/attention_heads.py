@@ -308,7 +308,7 @@ class AttentionHeads(InterpWidget):
     def _runs(self, proposal: Any) -> Any:
         """Run the model before the trait changes, so that an error leaves everything as it was."""
         prompt = proposal.value
-        if self._showing or prompt == self.prompt:
+        if prompt == self.prompt:
             return spelled(prompt)
         try:
             self._run = self._compute(prompt)
@@ -323,10 +323,13 @@ class AttentionHeads(InterpWidget):
             self._show(self._run)
         elif not self._showing:  # changed by the page, or together with other traits
             self._run_for_page(change["new"])
+            if self._error:
+                with self._shown_at_once():
+                    self.prompt = change["old"]
 
     def _run_for_page(self, prompt: str) -> None:
         """Run and show; an error goes to the page, where the former picture stays."""
-        if self._running:
+        if self._running or self._showing:
             return
         try:
             run = self._compute(prompt)
