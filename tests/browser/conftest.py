@@ -20,7 +20,7 @@ Fixtures
                 own. Without any the tests are skipped; with ``INTERPWIDGETS_REQUIRE_BROWSER=1`` they fail.
     bridge      widgets of this process on a page without Jupyter (`Bridge`); ``bridge.kernel = False`` plays a dead one
     notebook    one notebook in a real JupyterLab (`Notebook`)
-    marimo      ``marimo(source) -> page``: an app served by ``marimo run``
+    marimo      ``marimo(*cells) -> page``: an app of these cells, served by ``marimo run``
     exported    ``exported(*cells) -> page``: executed, through `export_html`, opened from disk with the network cut
     stock_html  ``stock_html(*cells) -> page``: the same through nbconvert, its CDN answered from this machine
 
@@ -29,15 +29,18 @@ takes one back), ``.watch.outside`` lists every request that left this machine, 
 keeps a picture in ``$INTERPWIDGETS_SCREENSHOTS`` or in the test's temporary folder.
 """
 
+import ast
 import base64
 import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 import uuid
@@ -477,9 +480,13 @@ class Notebook:
         """Wait until an expression in the kernel has this repr."""
         wait_until(lambda: self.python(expression) == expected, seconds, lambda: self.page.wait_for_timeout(50))
 
-    def save(self) -> Any:
-        """Save, and read what is on disk."""
-        self.command("docmanager:save")
+    def save(self, widgets: bool = False) -> Any:
+        """Save, on request with the state of the widgets (off in JupyterLab by default), and read what is on disk."""
+        toggle = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+        for command in (toggle, "docmanager:save", toggle) if widgets else ("docmanager:save",):
+            self.command(command)
+            if command == toggle:
+                self.page.wait_for_timeout(300)  # the setting takes effect when its plugin hears of it
         return nbformat.read(self.path, as_version=4)
 
     def shut_down_kernel(self) -> None:
@@ -500,3 +507,128 @@ def notebook(lab: Lab, browser: Any) -> Iterator[Notebook]:
         yield made
         with contextlib.suppress(Exception):
             made.shut_down_kernel()
+
+
+# -- the other hosts ----------------------------------------------------------------------------------------------
+
+
+def executed(*cells: str) -> Any:
+    """A notebook of these cells, run as `interpwidgets run` and papermill do: its widgets are saved in it."""
+    from nbclient import NotebookClient
+
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(made, timeout=120, kernel_name="python3").execute(cwd=str(HERE))
+    return made
+
+
+@pytest.fixture
+def exported(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """``exported(*cells, **context_options)``: the page of `export_html`, from disk; any request fails the test."""
+    from interpwidgets.export import export_html
+
+    with contextlib.ExitStack() as pages:
+
+        def show(*cells: str, **options: Any) -> Any:
+            path = tmp_path / f"{uuid.uuid4().hex[:8]}.ipynb"
+            nbformat.write(executed(*cells), path)
+            page, watch = pages.enter_context(watched(browser, **options))
+            pages.callback(lambda: _nothing_outside(watch))
+            page.context.route(re.compile("^(?!file:|blob:|data:)"), lambda route: route.abort())
+            page.html = export_html(path)
+            page.goto(page.html.as_uri())
+            return page
+
+        yield show
+
+
+def _nothing_outside(watch: Watch) -> None:
+    assert not watch.outside, f"the page asked the network for {watch.outside}"
+
+
+CDN = {  # what stock nbconvert pages load, and the package that holds it here
+    r"cdnjs\.cloudflare\.com/ajax/libs/require\.js/.*": "requirejs/require.js",
+    r"unpkg\.com/@jupyter-widgets/html-manager@.*/embed-amd\.js": "@jupyter-widgets/html-manager/dist/embed-amd.js",
+    r"cdn\.jsdelivr\.net/npm/anywidget@.*/dist/index\.js": "anywidget",
+}
+
+
+def _cdn_file(name: str) -> Path:
+    if name == "anywidget":
+        found = importlib.util.find_spec("anywidget")
+        assert found is not None
+        assert found.origin is not None
+        return Path(found.origin).parent / "nbextension" / "index.js"
+    return ROOT / "frontend" / "node_modules" / name
+
+
+@pytest.fixture
+def stock_html(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """``stock_html(*cells)``: nbconvert's own page, as it looks to a reader with a network."""
+    from nbconvert import HTMLExporter
+
+    if not _cdn_file("requirejs/require.js").exists():
+        missing("the files of the CDN are not here: run `npm ci` in frontend/")
+    with contextlib.ExitStack() as pages:
+
+        def show(*cells: str) -> Any:
+            path = tmp_path / f"{uuid.uuid4().hex[:8]}.html"
+            path.write_text(HTMLExporter().from_notebook_node(executed(*cells))[0])
+            page, _ = pages.enter_context(watched(browser))
+            page.context.route(re.compile("^https?:"), _answer_cdn)
+            page.goto(path.as_uri())
+            return page
+
+        yield show
+
+
+def _answer_cdn(route: Any) -> None:
+    for address, name in CDN.items():
+        if re.search(address, route.request.url):
+            route.fulfill(body=_cdn_file(name).read_bytes(), content_type="text/javascript")
+            return
+    route.fulfill(body="", content_type="text/javascript")  # MathJax and the like: nothing that a widget needs
+
+
+@pytest.fixture
+def marimo(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """``marimo(*cells)``: the page of an app with these cells, served by ``marimo run``."""
+    if importlib.util.find_spec("marimo") is None:
+        missing("marimo is not installed: pip install -c constraints.txt -e '.[test]'")
+    with contextlib.ExitStack() as running:
+
+        def show(*cells: str) -> Any:
+            folder = tmp_path / uuid.uuid4().hex[:8]
+            folder.mkdir()
+            app, port = folder / "app.py", free_port()
+            app.write_text(marimo_app(*cells))
+            url = f"http://127.0.0.1:{port}"
+            command = [sys.executable, "-m", "marimo", "run", str(app), "--headless", "--no-token"]
+            command += ["--host", "127.0.0.1", "--port", str(port)]
+            running.enter_context(serving(command, f"{url}/health", folder, folder / "log.txt"))
+            page, _ = running.enter_context(watched(browser))
+            page.goto(url)
+            return page
+
+        yield show
+
+
+def marimo_app(*cells: str) -> str:
+    """A marimo app of these cells: what a cell defines, the later ones can use; its last line is shown."""
+    lines = ["import marimo", "app = marimo.App()"]
+    known: list[str] = []
+    for cell in cells:
+        tree = ast.parse(cell)
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        made = [name for name in _defined(tree) if not name.startswith("_")]
+        lines += ["@app.cell", f"def _({', '.join(name for name in known if name in used)}):"]
+        lines += [textwrap.indent(cell, "    ")]
+        lines += [f"    return {', '.join(made)}{',' if made else ''}"]
+        known += made
+    return "\n".join([*lines, ""])
+
+
+def _defined(tree: ast.Module) -> list[str]:
+    names = [a.asname or a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names]
+    names += [a.asname or a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
+    names += [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return list(dict.fromkeys(names))

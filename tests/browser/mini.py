@@ -1,11 +1,13 @@
 """A widget of a few lines with a bundle of its own: what a host does to it, it does to every widget.
 
     import mini                     # from here on every new Bundle carries mini.BUNDLE
-    w = mini.Mini(values=np.zeros((2, 3), "f4"), token="</script>")
+    w = mini.example("</script>")
 
-The page shows `count`, the token, the sum of the array's numbers and of a nested one; its button counts up.
+The page shows `count`, the token, the sum of the array's numbers and of a nested one; its buttons count, double the
+array, and send a message with bytes.
 """
 
+import io
 from typing import Any
 
 import numpy as np
@@ -13,22 +15,36 @@ import traitlets as t
 
 from interpwidgets.widgets import _base
 
-BUNDLE = (
-    """
+CODE = """
 globalThis.miniEvaluated = (globalThis.miniEvaluated ?? 0) + 1;
 const numbers = (array) => {
   const { buffer, byteOffset, byteLength } = array.data;
   return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
 };
 const sum = (array) => numbers(array).reduce((a, b) => a + b, 0);
+const SHOWN = ["count", "token", "values", "tile"];
 export default {
   render({ model, el }) {
     if (model.get("_kind") !== "mini") throw new Error("not a kind of this bundle");
     const root = document.createElement("div"), said = document.createElement("span");
-    const button = document.createElement("button");
     root.className = "iw mini";
-    button.textContent = "more";
-    root.append(button, said);
+    const button = (name, act) => {
+      const made = document.createElement("button");
+      made.textContent = name;
+      made.addEventListener("click", act);
+      root.append(made);
+    };
+    button("more", () => {
+      model.set("count", model.get("count") + 1);
+      model.save_changes();
+    });
+    button("double", () => {
+      const { shape, dtype } = model.get("values"), doubled = numbers(model.get("values")).map((x) => 2 * x);
+      model.set("values", { data: new DataView(doubled.buffer), shape, dtype });
+      model.save_changes();
+    });
+    button("ask", () => model.send({ type: "echo", text: "hello" }, undefined, [new Uint8Array([1, 2]).buffer]));
+    root.append(said);
     el.append(root);
     const draw = () => {
       const values = model.get("values"), tile = model.get("tile");
@@ -42,34 +58,27 @@ export default {
       if (content.type === "echo") root.dataset.echo = `${content.text} ${buffers[0]?.byteLength}`;
       if (content.type === "pong") root.dataset.kernel = content.kernel ?? true;
     };
-    const click = () => {
-      model.set("count", model.get("count") + 1);
-      model.save_changes();
-    };
-    button.addEventListener("click", click);
-    model.on("change:count change:token change:values change:tile", draw);
+    for (const name of SHOWN) model.on(`change:${name}`, draw); // one name a call: marimo knows no lists of names
     model.on("msg:custom", hear);
     model.send({ type: "ping" });
     draw();
     return () => {
       globalThis.miniCleaned = (globalThis.miniCleaned ?? 0) + 1;
-      model.off("change:count change:token change:values change:tile", draw);
+      for (const name of SHOWN) model.off(`change:${name}`, draw);
       model.off("msg:custom", hear);
       root.remove();
     };
   },
 };
 """
-    + "// "
-    + "x" * 50_000
-)  # as heavy as a real one, so that its copies show
+BUNDLE = f"{CODE}// {'x' * 50_000}"  # as heavy as a real one, so that its copies show
 
 
-def _static(name: str, former: Any = _base.static) -> str:
+def static(name: str, former: Any = _base.static) -> str:
     return BUNDLE if name == "bundle.js" else str(former(name))
 
 
-_base.static = _static
+_base.static = static
 
 
 class Mini(_base.InterpWidget):
@@ -83,13 +92,14 @@ class Mini(_base.InterpWidget):
         return f"Mini(count={self.count}, token={self.token!r})"
 
     def _on_message(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        self.send({"type": "echo", "text": content["text"]}, buffers=[b"123"])
+        self.send({"type": "echo", "text": content["text"]}, buffers=[bytes(b) for b in buffers])
 
     def _fallback_png(self) -> bytes:
-        return bytes.fromhex(
-            "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
-            "0000000a49444154789c63600000000200015e21bc330000000049454e44ae426082"
-        )
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.new("RGB", (40, 20), "#c2410c").save(file, "PNG")
+        return file.getvalue()
 
 
 def example(token: str = "a") -> Mini:

@@ -19,15 +19,12 @@ export function encode(value: ArrayBuffer | ArrayBufferView): string {
   return btoa(text);
 }
 
-/** Puts every buffer where its path says, as ipywidgets does; missing steps are made (stock saved states drop them). */
+/** Puts every buffer where its path says, as ipywidgets does. One whose place is gone is dropped. */
 export function putBuffers(state: State, paths: readonly Path[], buffers: readonly DataView[]): State {
   paths.forEach((path, i) => {
-    let at: Record<string | number, unknown> = state;
-    path.slice(0, -1).forEach((step, depth) => {
-      at[step] ??= typeof path[depth + 1] === "number" ? [] : {};
-      at = at[step] as Record<string | number, unknown>;
-    });
-    at[path[path.length - 1]!] = buffers[i];
+    let place: unknown = state;
+    for (const step of path.slice(0, -1)) place = (place as Record<string | number, unknown> | null | undefined)?.[step];
+    if (place) (place as Record<string | number, unknown>)[path[path.length - 1]!] = buffers[i];
   });
   return state;
 }

@@ -13,11 +13,12 @@ const box =
     const fill = async (): Promise<void> => {
       ended.abort();
       ended = new AbortController();
-      const places = model.get<unknown[]>("children").map(() => document.createElement("div"));
+      const children = model.get<unknown[] | undefined>("children") ?? [];
+      const places = children.map(() => document.createElement("div"));
       for (const place of places) place.style.minWidth = "0";
       el.replaceChildren(...places);
       const both = AbortSignal.any([signal, ended.signal]);
-      await Promise.all(model.get<unknown[]>("children").map((child, i) => draw(child, places[i]!, both)));
+      await Promise.all(children.map((child, i) => draw(child, places[i]!, both)));
     };
     model.during(signal).on("change:children", () => void fill());
     return fill();
@@ -28,7 +29,7 @@ const ALLOWED = new Set(
 );
 const GONE = new Set("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED NOSCRIPT".split(" "));
 
-/** The plain part of some HTML: known elements, no attribute but a colour-safe handful, links only within the page. */
+/** The plain part of some HTML: known elements, a handful of attributes, no address to load from or go to. */
 export function plain(html: string): DocumentFragment {
   const copy = (from: Node, to: Node): void => {
     for (const node of from.childNodes) {
