@@ -1,0 +1,170 @@
+/** What stands around every widget: title line, prompt box, notices, state line. */
+import type { Model } from "../types";
+import { attribute, fill, h, s } from "./dom";
+import { type Read, type Scope, signal } from "./signal";
+import style from "./style.css";
+
+/** Adds the style sheet once to the document or shadow root that `el` stands in. */
+export function addStyle(el: Element): void {
+  const root = el.getRootNode();
+  const home = root.nodeType === 11 ? (root as ShadowRoot) : document.head;
+  if (home.querySelector("style[data-interpwidgets]")) return;
+  home.append(h("style", { "data-interpwidgets": true }, style));
+}
+
+export type Kernel = "waiting" | "here" | "none";
+
+/** Whether a kernel answers: asked when the view appears, renewed whenever it is heard. */
+export function watchKernel(scope: Scope, model: Model): Read<Kernel> {
+  const kernel = signal<Kernel>("waiting");
+  const hear = (content: { type?: string; kernel?: boolean }) => kernel.set(content?.type === "pong" && content.kernel === false ? "none" : "here");
+  model.on("msg:custom", hear);
+  scope.onEnd(() => model.off("msg:custom", hear));
+  const ask = () => {
+    try {
+      model.send({ type: "ping" });
+    } catch {
+      kernel.set("none");
+    }
+  };
+  ask();
+  const late = setTimeout(() => kernel() === "waiting" && kernel.set("none"), 4000);
+  const again = setInterval(ask, 30_000);
+  scope.onEnd(() => (clearTimeout(late), clearInterval(again)));
+  return kernel;
+}
+
+export interface Status {
+  state: "ready" | "busy" | "error";
+  text: string;
+  progress: number | null;
+}
+
+export interface Keys {
+  keys: string;
+  name: string;
+}
+
+/** The state line: a dot, a sentence, at most four keys; progress runs along its hairline. */
+export function stateLine(scope: Scope, read: Read<{ dot: string; text: string; progress: number | null }>, keys: Keys[], narrow: Read<boolean>): HTMLElement {
+  const dot = h("span", { class: "iw-dot", "aria-hidden": "true" });
+  const text = h("span", { role: "status", "data-part": "state" });
+  const hints = h("span", { class: "iw-keys", "aria-hidden": "true" }, keys.map((key) => h("span", null, h("kbd", null, key.keys), " ", key.name)));
+  const foot = h("div", { class: "iw-foot" }, dot, text, h("span", { class: "iw-spring" }), hints);
+  scope.effect(() => {
+    const now = read();
+    dot.dataset.state = now.dot;
+    if (text.textContent !== now.text) text.textContent = now.text;
+    foot.style.setProperty("--progress", now.progress == null ? "0%" : `${Math.round(100 * now.progress)}%`);
+  });
+  scope.effect(() => attribute(hints, "hidden", narrow()));
+  return foot;
+}
+
+export function returnKey(): SVGSVGElement {
+  return s("svg", { width: 10, height: 10, viewBox: "0 0 10 10", "stroke-width": 1.3, "aria-hidden": "true" }, s("path", { d: "M9 1.5v4H1.8M4.2 3 1.7 5.5 4.2 8" }));
+}
+
+/** The prompt and its Run button; Enter runs, Shift+Enter breaks the line. */
+export function promptBox(scope: Scope, prompt: Read<string>, off: Read<boolean>, busy: Read<boolean>, run: (text: string) => void): HTMLElement {
+  const input = h("textarea", { rows: 1, "aria-label": "prompt", spellcheck: "false", placeholder: "Type a sentence and press Enter" });
+  const button = h("button", { type: "button", "data-part": "run" }, "Run ", returnKey());
+  const box = h("div", { class: "iw-prompt", "data-part": "prompt" }, input, button);
+  const grow = () => {
+    input.style.height = "auto";
+    input.style.height = `${Math.max(26, input.scrollHeight)}px`;
+  };
+  const submit = () => !button.disabled && run(input.value);
+  input.addEventListener("input", grow);
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    submit();
+  });
+  button.addEventListener("click", submit);
+  scope.effect(() => {
+    input.value = prompt();
+    requestAnimationFrame(grow);
+  });
+  scope.effect(() => {
+    attribute(box, "data-off", off());
+    input.readOnly = off();
+    button.disabled = off() || busy();
+    attribute(input, "title", off() ? "New prompts need a running kernel" : null);
+  });
+  return box;
+}
+
+export interface Notice {
+  title: string;
+  text: string;
+  hint: string;
+  heads: [number, number][];
+}
+
+export interface Failure {
+  title: string;
+  rows: [string, string][];
+  advice: string;
+}
+
+const sign = (kind: "warn" | "error") =>
+  s(
+    "svg",
+    { width: 12, height: 12, viewBox: "0 0 12 12", "aria-hidden": "true" },
+    s("path", { d: kind === "warn" ? "M6 .5 11.8 11H.2z" : "M6 0l6 6-6 6-6-6z", fill: `var(--${kind})` }),
+    s("path", { d: kind === "warn" ? "M6 4v3.4M6 8.4v1.4" : "M6 2.8v4M6 7.8v1.4", stroke: "var(--paper)", "stroke-width": 1.4 }),
+  );
+
+const closeButton = (close: () => void) => h("button", { type: "button", class: "iw-icon iw-bare", "aria-label": "dismiss", on: { click: close } }, "×");
+
+/** A warning that names heads and can be dismissed; `show` jumps to the first of them. */
+export function noticeBox(notice: Notice, show: (head: [number, number]) => void, close: () => void): HTMLElement {
+  const first = notice.heads[0];
+  return h(
+    "div",
+    { class: "iw-notice", role: "note", "data-kind": "warn" },
+    sign("warn"),
+    h(
+      "div",
+      null,
+      h("span", { class: "iw-bold" }, notice.title, " "),
+      notice.text,
+      " ",
+      first && h("button", { type: "button", class: "iw-link", on: { click: () => show(first) } }, `Show L${first[0]} H${first[1]}`),
+      notice.hint && h("div", { class: "iw-small" }, notice.hint),
+    ),
+    closeButton(close),
+  );
+}
+
+export function errorBox(failure: Failure, close: () => void): HTMLElement {
+  return h(
+    "div",
+    { class: "iw-notice", role: "alert", "data-kind": "error" },
+    sign("error"),
+    h(
+      "div",
+      null,
+      h("div", { class: "iw-bold" }, failure.title),
+      failure.rows.length > 0 && h("dl", null, failure.rows.map(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
+      failure.advice,
+    ),
+    closeButton(close),
+  );
+}
+
+/** A region that screen readers read out; the last of a quick series is the one that is said. */
+export function announcer(scope: Scope): { element: HTMLElement; say(text: string): void } {
+  const element = h("div", { class: "iw-hidden", "aria-live": "polite", "data-part": "live" });
+  let timer = 0;
+  scope.onEnd(() => clearTimeout(timer));
+  return {
+    element,
+    say(text) {
+      clearTimeout(timer);
+      timer = window.setTimeout(() => fill(element, text), 120);
+    },
+  };
+}

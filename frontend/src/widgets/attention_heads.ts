@@ -1,0 +1,144 @@
+/** AttentionHeads: every head of every layer as a thumbnail, the chosen one large, the sentence below. */
+import { type Item, menu } from "../core/controls";
+import { attribute, fill, h } from "../core/dom";
+import { addStyle, announcer, errorBox, noticeBox, promptBox, stateLine } from "../core/frame";
+import { csvCell, download, rasterise } from "../core/save";
+import { Scope, signal } from "../core/signal";
+import { snapshot } from "../core/snapshot";
+import { pageColour, watchTheme } from "../core/theme";
+import type { Render } from "../types";
+import { gridSize, mapSize, PANEL_GAP } from "./attention_heads/geometry";
+import { gridPanel } from "./attention_heads/grid";
+import { copyCell, mapPanel } from "./attention_heads/map";
+import { headName } from "./attention_heads/names";
+import { stripPanel } from "./attention_heads/strip";
+import { createView, type View } from "./attention_heads/view";
+
+function metaLine(view: View): string {
+  const { model, layers, heads, kv_heads, tokens } = view.meta();
+  const count = (n: number, name: string) => `${n} ${name}${n === 1 ? "" : "s"}`;
+  const shape = view.narrow() ? `${layers} × ${heads} heads` : `${count(layers, "layer")} × ${count(heads, "head")}`;
+  const groups = kv_heads < heads && !view.narrow() ? count(kv_heads, "key/value head") : "";
+  return [view.narrow() ? "" : model, shape, groups, count(tokens, "token")].filter(Boolean).join(" · ");
+}
+
+/** What the state line says: who answers, and how exact the numbers are. */
+function state(view: View): { dot: string; text: string; progress: number | null } {
+  const status = view.status();
+  if (status.state === "busy") return { dot: "busy", text: status.text, progress: status.progress };
+  if (status.state === "error") return { dot: "error", text: status.text, progress: null };
+  const kernel = view.kernel();
+  const p = view.pattern();
+  const blocks = (block: number) => `the maximum of ${block} × ${block}`;
+  const thumbs = view.meta().block;
+  const precision = p.exact
+    ? view.meta().exact === "float32" ? "values exact" : "values to three digits"
+    : p.where ? `this head shows ${blocks(p.block)}` : p.block > 1 ? `this head is ${blocks(p.block)}` : "values to two digits";
+  const pooled = thumbs > 1 && (p.exact || p.where) ? `, thumbnails are ${blocks(thumbs)}` : "";
+  if (kernel === "here") return { dot: "ready", text: `Kernel connected · ${precision}${pooled}`, progress: null };
+  if (kernel === "waiting") return { dot: "waiting", text: `Looking for the kernel · ${precision}${pooled}`, progress: null };
+  return { dot: "none", text: `No kernel: ${view.hasModel ? "everything but new prompts works" : "hover, select and zoom still work"} · ${precision}${pooled}`, progress: null };
+}
+
+const fileName = (view: View) => `attention_${headName(view.chosen()).replace(" ", "_")}`;
+
+function csv(view: View): string {
+  const p = view.pattern();
+  const tokens = view.tokens();
+  const label = (i: number) => csvCell(tokens[i * p.block] ?? "");
+  const places = Array.from({ length: p.n }, (_, i) => i);
+  const rows = places.map((q) => [label(q), ...places.map((k) => String(p.values[q * p.n + k]))].join(","));
+  return [["query \\ key", ...places.map(label)].join(","), ...rows].join("\r\n");
+}
+
+function exportItems(view: View, root: () => HTMLElement, say: (text: string) => void): (Item | null)[] {
+  return [
+    {
+      name: "Picture",
+      detail: "PNG",
+      act: () => {
+        const { svg, width, height } = snapshot(root());
+        void rasterise(svg, width, height).then((blob) => download(blob, `${fileName(view)}.png`));
+      },
+    },
+    { name: "Drawing", detail: "SVG", act: () => download(new Blob([snapshot(root()).svg], { type: "image/svg+xml" }), `${fileName(view)}.svg`) },
+    { name: "This head", detail: "CSV", act: () => download(new Blob(["\ufeff", csv(view)], { type: "text/csv" }), `${fileName(view)}.csv`) },
+    null,
+    { name: "Copy cell", detail: "C", act: () => void copyCell(view).then((done) => say(done ? "copied" : "this page may not use the clipboard")) },
+  ];
+}
+
+export const attentionHeads: Render = ({ model, el, signal: over }) => {
+  const scope = new Scope();
+  const root = h("div", { class: "iw", "data-widget": "attention_heads", role: "group", "data-lm-suppress-shortcuts": "true" });
+  el.append(root);
+  addStyle(el);
+  const width = signal(Math.max(260, Math.floor(root.clientWidth) - 8 || 852));
+  const observer = new ResizeObserver(([entry]) => entry && entry.contentRect.width > 0 && width.set(Math.max(260, Math.floor(entry.contentRect.width))));
+  observer.observe(root);
+  scope.onEnd(() => observer.disconnect());
+
+  const theme = watchTheme(scope, root, scope.trait<string>(model, "theme"));
+  const view = createView(scope, model, theme, width);
+  scope.effect(() => {
+    root.dataset.theme = theme();
+    root.style.setProperty("--paper", pageColour(el, theme()));
+  });
+
+  const { element: live, say } = announcer(scope);
+  const title = h("h3");
+  const meta = h("span", { class: "iw-meta" });
+  const caption = h("div", { class: "iw-caption" });
+  const messages = h("div");
+  const size = scope.computed(() => mapSize(view.pattern().block === 1 ? view.meta().tokens : view.pattern().n, view.tokens(), width(), devicePixelRatio));
+  const grid = scope.computed(() => gridSize(width(), size(), view.meta().heads, view.meta().kv_heads < view.meta().heads ? view.meta().kv_heads : 1));
+  const tallest = scope.computed(() => Math.max(380, size().side + size().below + 32));
+  const large = mapPanel(view, size, say);
+  const heads = gridPanel(view, grid, tallest, say);
+  const strip = stripPanel(view);
+  const columns = h("div", { style: `display:flex;gap:16px ${PANEL_GAP}px;align-items:flex-start` });
+  const body = h("div", null, columns);
+  const name = scope.trait<string>(model, "title");
+  const words = scope.trait<string>(model, "caption");
+  scope.effect(() => {
+    fill(title, name());
+    fill(meta, metaLine(view));
+    fill(caption, words());
+    caption.hidden = !words();
+    attribute(root, "aria-label", `${name()}, ${metaLine(view)}`);
+  });
+  scope.effect(() => {
+    const notice = view.notice();
+    const failure = view.failure();
+    fill(
+      messages,
+      failure && errorBox(failure, () => view.failure.set(null)),
+      notice && noticeBox(notice, ([layer, head]) => view.choose({ layer, head }), () => view.notice.set(null)),
+    );
+  });
+  const arrangement = scope.computed(() => (grid().beside ? "beside" : "under"));
+  scope.effect(() => {
+    const beside = arrangement() === "beside";
+    columns.style.flexDirection = beside ? "row" : "column";
+    heads.style.width = beside ? "" : "100%";
+    fill(columns, large, heads);
+    (beside ? columns : large).after(strip);
+  });
+  const busy = scope.computed(() => view.status().state === "busy");
+  fill(
+    root,
+    h("div", { class: "iw-head" }, title, meta, menu(scope, "Export", exportItems(view, () => root, say))),
+    caption,
+    view.hasModel && promptBox(scope, view.prompt, () => view.kernel() === "none", busy, view.run),
+    messages,
+    body,
+    stateLine(scope, () => state(view), [{ keys: "↑↓←→", name: "move" }, { keys: "⏎", name: "lock" }, { keys: "esc", name: "release" }], view.narrow),
+    live,
+  );
+  const end = () => {
+    scope.dispose();
+    root.remove();
+  };
+  over?.addEventListener("abort", end, { once: true });
+  return end;
+};

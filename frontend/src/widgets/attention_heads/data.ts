@@ -1,0 +1,145 @@
+/** From the wire to numbers: thumbnails of every head, and the one head on show. The codes are those of `_patterns.py`. */
+import { numbers, type Packed } from "../../core/buffers";
+
+export interface Meta {
+  model: string;
+  layers: number;
+  heads: number;
+  kv_heads: number;
+  tokens: number;
+  causal: boolean;
+  signed: boolean;
+  vmax: number;
+  /** Tokens per side that one thumbnail cell covers. */
+  block: number;
+  exact: "float32" | "float16";
+}
+
+export type HeadId = { layer: number; head: number | null };
+
+export interface Tile extends HeadId {
+  block: number;
+  n: number;
+  packed: boolean;
+  values: Packed;
+  where: Packed | null;
+}
+
+/** The pattern of one head, n x n; with block > 1 each cell is the largest value of block x block tokens. */
+export interface Pattern {
+  n: number;
+  block: number;
+  tokens: number;
+  values: Float32Array;
+  /** Where in its block the largest value stands, row by row; absent where it is not known. */
+  where: Uint8Array | null;
+  /** Largest magnitude of each row. */
+  peaks: Float32Array;
+  exact: boolean;
+  causal: boolean;
+}
+
+export interface Spot {
+  query: number;
+  key: number;
+}
+
+function unpack<A extends Uint8Array | Float32Array>(packed: A, n: number, dense: A): A {
+  for (let q = 0, from = 0; q < n; from += ++q) dense.set(packed.subarray(from, from + q + 1), q * n);
+  return dense;
+}
+
+function pattern(values: Float32Array, where: Uint8Array | null, n: number, block: number, meta: Meta, exact: boolean): Pattern {
+  const peaks = new Float32Array(n);
+  for (let q = 0; q < n; q++) {
+    let peak = 0;
+    for (let i = q * n; i < (q + 1) * n; i++) peak = Math.max(peak, Math.abs(values[i]!));
+    peaks[q] = peak;
+  }
+  return { n, block, tokens: meta.tokens, values, where, peaks, exact, causal: meta.causal };
+}
+
+export function fromTile(tile: Tile, meta: Meta): Pattern {
+  const { n, block } = tile;
+  const raw = Float32Array.from(numbers(tile.values));
+  const where = tile.where && (numbers(tile.where) as Uint8Array);
+  return tile.packed
+    ? pattern(unpack(raw, n, new Float32Array(n * n)), where && unpack(where, n, new Uint8Array(n * n)), n, block, meta, block === 1)
+    : pattern(raw, where, n, block, meta, block === 1);
+}
+
+/** The value behind each code of a thumbnail. */
+export function decoder(meta: Meta): Float32Array {
+  const table = new Float32Array(256);
+  for (let code = 1; code < 256; code++) {
+    const [sign, step] = meta.signed ? [Math.sign(code - 128), (Math.abs(code - 128) - 1) / 126] : [1, (code - 1) / 254];
+    table[code] = sign ? sign * meta.vmax * 10 ** (4 * (step - 1)) : 0;
+  }
+  return table;
+}
+
+/** All thumbnails: `[layer, head, t, t]`, the mean over heads last in its layer. */
+export interface Thumbs {
+  codes: Uint8Array;
+  t: number;
+  planes: number;
+}
+
+export function thumbs(array: Packed): Thumbs {
+  return { codes: numbers(array) as Uint8Array, t: array.shape[3] ?? 0, planes: array.shape[1] ?? 0 };
+}
+
+export function plane(all: Thumbs, { layer, head }: HeadId): Uint8Array {
+  const size = all.t * all.t;
+  const at = (layer * all.planes + (head ?? all.planes - 1)) * size;
+  return all.codes.subarray(at, at + size);
+}
+
+export function fromThumb(all: Thumbs, id: HeadId, meta: Meta, table: Float32Array): Pattern {
+  const codes = plane(all, id);
+  return pattern(Float32Array.from(codes, (code) => table[code]!), null, all.t, meta.block, meta, false);
+}
+
+/** The cell in which a pair of tokens falls. */
+export const cellOf = (p: Pattern, spot: Spot) => ({ row: Math.min(p.n - 1, Math.floor(spot.query / p.block)), column: Math.min(p.n - 1, Math.floor(spot.key / p.block)) });
+
+/** The pair of tokens that a cell stands for: where its largest value is, else its last allowed corner. */
+export function spotOf(p: Pattern, row: number, column: number): Spot {
+  const inside = p.where?.[row * p.n + column];
+  const query = row * p.block + (inside === undefined ? p.block - 1 : Math.floor(inside / p.block));
+  const key = column * p.block + (inside === undefined ? 0 : inside % p.block);
+  return { query: Math.min(p.tokens - 1, query), key: Math.min(p.tokens - 1, key) };
+}
+
+export function valueAt(p: Pattern, spot: Spot): number {
+  const { row, column } = cellOf(p, spot);
+  return p.values[row * p.n + column] ?? 0;
+}
+
+export const masked = (p: Pattern, row: number, column: number): boolean => p.causal && column > row;
+
+export type Scale = "linear" | "row" | "log";
+
+/** A value as a position on the colour ramp, 0 to 255; 128 is zero when values have signs. */
+export function position(value: number, peak: number, scale: Scale, meta: Meta): number {
+  const reference = (scale === "row" ? peak : meta.vmax) || 1;
+  const size = Math.abs(value) / reference;
+  const shown = scale === "log" ? Math.max(0, 1 + Math.log10(Math.max(size, 1e-4)) / 4) : Math.min(1, size);
+  return meta.signed ? Math.round(127.5 + 127.5 * Math.sign(value) * shown) : Math.round(255 * shown);
+}
+
+const superscript = ["10⁻⁴", "10⁻³", "10⁻²", "0.1", "1"];
+
+/** The ticks of the colour bar: place along it and text. */
+export function ticks(scale: Scale, meta: Meta): [number, string][] {
+  const top = short(meta.vmax);
+  if (scale === "row") return meta.signed ? [[0, "−row max"], [0.5, "0"], [1, "row max"]] : [[0, "0"], [1, "row max"]];
+  if (meta.signed) return scale === "log" ? [[0, `−${top}`], [0.5, `±${short(meta.vmax * 1e-4)}`], [1, top]] : [[0, `−${top}`], [0.25, ""], [0.5, "0"], [0.75, ""], [1, top]];
+  if (scale === "log") return meta.vmax === 1 ? superscript.map((text, i) => [i / 4, i ? text : `≤${text}`]) : [[0, `≤${short(meta.vmax * 1e-4)}`], [0.5, short(meta.vmax * 1e-2)], [1, top]];
+  return [[0, "0"], [0.25, ""], [0.5, short(meta.vmax / 2)], [0.75, ""], [1, top]];
+}
+
+export const short = (value: number): string => String(Number(value.toPrecision(2))).replace("-", "−").replace(/e(.*)/, " × 10^$1");
+
+/** A value in the read-out: three decimals when exact, two and a tilde when it comes from an 8-bit code. */
+export const format = (value: number, exact: boolean): string => (exact ? "" : "≈") + value.toFixed(exact ? 3 : 2).replace("-", "−");

@@ -1,0 +1,266 @@
+/** Every head of every layer as a thumbnail, by layer or sorted by a score. Always on the log scale. */
+import { select } from "../../core/controls";
+import { attribute, fill, h, s } from "../../core/dom";
+import type { Ramp } from "../../core/colour";
+import type { Read } from "../../core/signal";
+import { type HeadId, type Meta, plane, type Thumbs } from "./data";
+import { GROUP_GAP, type GridSize, LAYER_GUTTER, MEAN_GAP } from "./geometry";
+import { ring } from "./map";
+import { capital, headName, scoreOf } from "./names";
+import type { View } from "./view";
+
+interface Layout {
+  items: HeadId[];
+  columns: number;
+  thumb: number;
+  rowPitch: number;
+  sorted: boolean;
+  width: number;
+  height: number;
+  x(column: number): number;
+}
+
+const SORTED_THUMB = 34;
+const HEADER = 24;
+
+function layoutOf(view: View, grid: GridSize): Layout {
+  const { layers, heads, kv_heads } = view.meta();
+  if (view.sort() !== "layer" && view.scores().has(view.sort())) {
+    const pitch = SORTED_THUMB + 4;
+    const items = view.order();
+    const columns = Math.max(1, Math.min(items.length, Math.floor((grid.width + 4) / pitch)));
+    const rowPitch = SORTED_THUMB + 22;
+    return { items, columns, thumb: SORTED_THUMB, rowPitch, sorted: true, width: columns * pitch - 4, height: Math.ceil(items.length / columns) * rowPitch, x: (column) => column * pitch };
+  }
+  const items: HeadId[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    for (let head = 0; head < heads; head++) items.push({ layer, head });
+    items.push({ layer, head: null });
+  }
+  const perGroup = kv_heads < heads ? heads / kv_heads : heads;
+  const x = (column: number) => LAYER_GUTTER + column * grid.pitch + Math.floor(Math.min(column, heads - 1) / perGroup) * GROUP_GAP + (column === heads ? MEAN_GAP : 0);
+  const rowPitch = grid.thumb + 5;
+  return { items, columns: heads + 1, thumb: grid.thumb, rowPitch, sorted: false, width: x(heads) + grid.thumb, height: layers * rowPitch, x };
+}
+
+/** Colour of each code: the last three of the four decades, raised so that faint cells stay faint. */
+function lookup(ramp: Ramp, meta: Meta): Uint32Array {
+  return Uint32Array.from({ length: 256 }, (_, code) => {
+    const [sign, step] = meta.signed ? [Math.sign(code - 128), (Math.abs(code - 128) - 1) / 126] : [Math.sign(code), (code - 1) / 254];
+    const shown = sign ? Math.max(0, (step - 0.25) / 0.75) ** 1.6 : 0;
+    return ramp.pixels[Math.round(meta.signed ? 127.5 + 127.5 * sign * shown : 255 * shown)]!;
+  });
+}
+
+type Sample = (codes: Uint8Array, out: Uint32Array, offset: number, width: number) => void;
+
+/** How a thumbnail of t x t codes becomes n x n pixels: the maximum of several cells, or the average of what a pixel covers. */
+function sampler(t: number, n: number, causal: boolean, signed: boolean, colours: Uint32Array): Sample {
+  const from = Int32Array.from({ length: n }, (_, i) => Math.floor((i * t) / n));
+  const to = Int32Array.from({ length: n }, (_, i) => Math.max(Math.floor((i * t) / n) + 1, Math.floor(((i + 1) * t) / n)));
+  const strength = (code: number) => (signed ? Math.abs(code - 128) : code);
+  return (codes, out, offset, width) => {
+    for (let y = 0; y < n; y++)
+      for (let x = 0; x < n; x++) {
+        let best = -1;
+        let found = 0;
+        for (let q = from[y]!; q < to[y]!; q++)
+          for (let k = from[x]!; k < to[x]!; k++) {
+            if (causal && k > q) continue;
+            const code = codes[q * t + k]!;
+            if (strength(code) > best) [best, found] = [strength(code), code];
+          }
+        if (best >= 0) out[offset + y * width + x] = colours[found]!;
+      }
+  };
+}
+
+function drawAtlas(canvas: HTMLCanvasElement, layout: Layout, all: Thumbs, meta: Meta, ramp: Ramp): void {
+  const ratio = devicePixelRatio;
+  const n = Math.round(layout.thumb * ratio);
+  const width = (canvas.width = Math.ceil(layout.width * ratio));
+  const height = (canvas.height = Math.ceil(layout.height * ratio) + 1);
+  canvas.style.width = `${width / ratio}px`;
+  canvas.style.height = `${height / ratio}px`;
+  const context = canvas.getContext("2d")!;
+  const image = context.createImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const sample = sampler(all.t, n, meta.causal, meta.signed, lookup(ramp, meta));
+  layout.items.forEach((id, i) => {
+    const left = Math.round(layout.x(i % layout.columns) * ratio);
+    const top = Math.round(Math.floor(i / layout.columns) * layout.rowPitch * ratio);
+    sample(plane(all, id), pixels, top * width + left, width);
+  });
+  context.putImageData(image, 0, 0);
+}
+
+/** Head numbers, and for grouped queries a bracket over the heads that share a key/value head. */
+function header(layout: Layout, meta: Meta, chosen: HeadId): SVGElement[] {
+  if (layout.sorted) return [];
+  const { heads, kv_heads } = meta;
+  const centre = (column: number) => layout.x(column) + layout.thumb / 2;
+  const drawn: SVGElement[] = [];
+  const wide = layout.thumb >= 15 || heads < 100;
+  for (let column = 0; column < heads; column++) if (wide) drawn.push(s("text", { x: centre(column), y: 20, "text-anchor": "middle", class: column === chosen.head ? "iw-chosen" : null }, column));
+  drawn.push(s("text", { x: layout.x(heads) + layout.thumb, y: 20, "text-anchor": "end", class: chosen.head === null ? "iw-chosen" : null }, "mean"));
+  if (kv_heads === heads) return drawn;
+  const size = heads / kv_heads;
+  for (let group = 0; group < kv_heads; group++) {
+    const [left, right] = [layout.x(group * size) + 0.5, layout.x(group * size + size - 1) + layout.thumb - 0.5];
+    const on = chosen.head !== null && Math.floor(chosen.head / size) === group;
+    const middle = (left + right) / 2;
+    const text = right - left > 44 ? `kv ${group}` : `${group}`;
+    const half = text.length > 3 ? 14 : 7;
+    drawn.push(
+      s("path", { d: `M${left} 7V3.5H${middle - half}M${middle + half} 3.5H${right}V7`, fill: "none", stroke: on ? "var(--accent)" : "var(--edge)" }),
+      s("text", { x: middle, y: 7, "text-anchor": "middle", class: on ? "iw-chosen" : null }, text),
+    );
+  }
+  return drawn;
+}
+
+/** Layer numbers or layer.head labels, score bars, and the ring round the chosen head. */
+function overlay(view: View, layout: Layout, hovered: HeadId | null): SVGElement[] {
+  const { thumb, rowPitch, columns, sorted } = layout;
+  const meta = view.meta();
+  const chosen = view.chosen();
+  const score = view.scores().get(sorted ? view.sort() : view.bar());
+  const drawn: SVGElement[] = [];
+  const rings: SVGElement[] = [];
+  if (!sorted)
+    for (let layer = 0; layer < meta.layers; layer++)
+      drawn.push(s("text", { x: LAYER_GUTTER - 8, y: layer * rowPitch + thumb / 2 + 4, "text-anchor": "end", class: layer === chosen.layer ? "iw-chosen" : null }, layer));
+  layout.items.forEach((id, i) => {
+    const x = layout.x(i % columns);
+    const y = Math.floor(i / columns) * rowPitch;
+    const on = id.layer === chosen.layer && id.head === chosen.head;
+    const value = scoreOf(score, id, meta);
+    const barred = value >= 0.2;
+    if (barred) drawn.push(s("rect", { x, y: y + thumb + 1, width: Math.round(thumb * Math.min(1, value)), height: 2, fill: "var(--ink1)" }));
+    if (sorted) drawn.push(s("text", { x: x + thumb / 2, y: y + thumb + 14, "text-anchor": "middle", class: on ? "iw-chosen" : null }, `${id.layer}.${id.head}`));
+    if (on) rings.push(...ring(x, y, thumb, barred && !sorted ? thumb + 3 : thumb));
+    else if (hovered && id.layer === hovered.layer && id.head === hovered.head) rings.push(s("rect", { x: x - 0.5, y: y - 0.5, width: thumb + 1, height: thumb + 1, fill: "none", stroke: "var(--ink1)" }));
+  });
+  return [...drawn, ...rings];
+}
+
+function tip(view: View, id: HeadId): HTMLElement {
+  const rows = [...view.scores()].slice(0, 5).map(([name, score]) => [name, scoreOf(score, id, view.meta())] as const);
+  return h(
+    "div",
+    { class: "iw-card iw-tip", role: "tooltip" },
+    h("div", { class: "iw-bold" }, headName(id)),
+    id.head === null
+      ? h("div", { class: "iw-quiet" }, `mean of ${view.meta().heads} heads`)
+      : h(
+          "table",
+          { role: "presentation" },
+          rows.map(([name, value]) =>
+            h("tr", null, h("td", { class: "iw-quiet" }, name), h("td", null, h("div", { style: "width:48px" }, h("div", { class: "iw-bar", style: `width:${Math.max(1, 48 * Math.min(1, Math.max(0, value)))}px` }))), h("td", { style: "text-align:right" }, value.toFixed(2).replace("-", "−"))),
+          ),
+        ),
+  );
+}
+
+export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number>, say: (text: string) => void): HTMLElement {
+  const { scope } = view;
+  const hovered = { value: null as HeadId | null };
+  const scoreNames = () => [...view.scores().keys()];
+  const sort = select(scope, "Sort", () => [["layer", "Layer"], ...scoreNames().map((name): [string, string] => [name, capital(name)])], view.sort, view.sort.set);
+  const bar = select(scope, "Bar", () => [["none", "None"], ...scoreNames().map((name): [string, string] => [name, capital(name)])], view.bar, view.bar.set);
+  const title = h("div", { class: "iw-panel-title" }, h("span", { class: "iw-bold" }, "All heads"), h("span", { class: "iw-small", title: "Thumbnails show the logarithm of attention, 0.001 to 1" }, "log scale"), h("span", { class: "iw-spring" }), sort, bar);
+
+  const top = s("svg", { height: HEADER, "aria-hidden": "true", style: "position:sticky;top:0;z-index:1;background:var(--paper)" });
+  const canvas = h("canvas");
+  const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const box = h("div", { style: "position:relative" }, canvas, marks);
+  const scroller = h("div", { "data-part": "heads", tabindex: 0, role: "application", "aria-roledescription": "grid of attention heads", style: "overflow:auto;padding:3px;margin:-3px;position:relative" }, top, box);
+  const legend = h("div", { class: "iw-small", style: "margin-top:8px" }, "Labels are layer.head, highest score first.");
+  const card = h("div");
+  const panel = h("div", { style: "flex:1;min-width:0;position:relative" }, title, scroller, legend, card);
+
+  const layout = scope.computed(() => layoutOf(view, grid()));
+  scope.effect(() => {
+    const now = layout();
+    attribute(bar, "hidden", now.sorted);
+    bar.style.display = now.sorted ? "none" : "";
+    legend.hidden = !now.sorted;
+    top.style.display = now.sorted ? "none" : "block";
+    scroller.style.maxHeight = now.height + HEADER > tallest() + 24 ? `${tallest()}px` : "";
+    for (const layer of [top, marks]) layer.setAttribute("width", String(now.width));
+    marks.setAttribute("height", String(now.height));
+    drawAtlas(canvas, now, view.thumbs(), view.meta(), view.ramp());
+  });
+  const redraw = () => fill(marks, overlay(view, layout(), hovered.value));
+  scope.effect(() => {
+    const chosen = view.chosen();
+    fill(top, header(layout(), view.meta(), chosen));
+    redraw();
+    scroller.setAttribute("aria-label", `${view.meta().layers} layers of ${view.meta().heads} heads, ${headName(chosen)} chosen; arrow keys choose`);
+  });
+  scope.effect(() => {
+    const now = layout();
+    const chosen = view.chosen();
+    const at = now.items.findIndex((id) => id.layer === chosen.layer && id.head === chosen.head);
+    const y = Math.floor(at / now.columns) * now.rowPitch;
+    if (!scroller.style.maxHeight) return;
+    if (y < scroller.scrollTop) scroller.scrollTop = y;
+    else if (y + now.rowPitch + HEADER > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = y + now.rowPitch + HEADER - scroller.clientHeight + 8;
+  });
+
+  const under = (event: MouseEvent): number => {
+    const now = layout();
+    const edge = canvas.getBoundingClientRect();
+    const row = Math.floor((event.clientY - edge.top) / now.rowPitch);
+    const x = event.clientX - edge.left;
+    for (let column = 0; column < now.columns; column++) {
+      const at = row * now.columns + column;
+      if (x >= now.x(column) && x < now.x(column) + now.thumb + 2 && at < now.items.length && row >= 0) return at;
+    }
+    return -1;
+  };
+  const hover = (at: number) => {
+    const now = layout();
+    const id = now.items[at] ?? null;
+    if (id?.layer === hovered.value?.layer && id?.head === hovered.value?.head) return;
+    hovered.value = id;
+    redraw();
+    fill(card, id && !view.narrow() ? placed(tip(view, id), panel, box, now, at) : null);
+  };
+  canvas.addEventListener("mousemove", (event) => hover(under(event)));
+  canvas.addEventListener("mouseleave", () => hover(-1));
+  canvas.addEventListener("click", (event) => {
+    const id = layout().items[under(event)];
+    if (!id) return;
+    view.choose(id);
+    scroller.focus({ preventScroll: true });
+  });
+  scroller.addEventListener("keydown", (event) => {
+    const now = layout();
+    const chosen = view.chosen();
+    const at = now.items.findIndex((id) => id.layer === chosen.layer && id.head === chosen.head);
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: now.columns, ArrowUp: -now.columns, Home: -at, End: now.items.length - 1 - at }[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const id = now.items[at + by];
+    if (!id) return;
+    view.choose(id);
+    const scores = [...view.scores()].map(([name, score]) => `${name} ${scoreOf(score, id, view.meta()).toFixed(2)}`);
+    say([headName(id), ...(id.head === null ? [] : scores)].join(", "));
+  });
+  return panel;
+}
+
+/** Puts the tooltip diagonal to its thumbnail, over neither its row nor its column. */
+function placed(element: HTMLElement, panel: HTMLElement, box: HTMLElement, layout: Layout, at: number): HTMLElement {
+  const edge = panel.getBoundingClientRect();
+  const inner = box.getBoundingClientRect();
+  const x = inner.left - edge.left + layout.x(at % layout.columns);
+  const y = inner.top - edge.top + Math.floor(at / layout.columns) * layout.rowPitch;
+  const right = x + layout.thumb + 6 + 210 < edge.width;
+  const below = y + layout.thumb + 150 < edge.height || y < 150;
+  element.style[right ? "left" : "right"] = `${right ? x + layout.thumb + 6 : edge.width - x + 6}px`;
+  element.style[below ? "top" : "bottom"] = `${below ? y + layout.thumb + 6 : edge.height - y + 6}px`;
+  return element;
+}

@@ -1,0 +1,260 @@
+/** The large map: the pattern of the chosen head, its axes, its read-out, its colour bar. */
+import { choice } from "../../core/controls";
+import { fill, h, s } from "../../core/dom";
+import type { Ramp } from "../../core/colour";
+import { copy } from "../../core/save";
+import type { Read } from "../../core/signal";
+import { spoken, tokenNode, tokenSpans } from "../../core/tokens";
+import { cellOf, format, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
+import { labelled, type MapSize, stride } from "./geometry";
+import { headName, noteOf } from "./names";
+import type { View } from "./view";
+
+/** One pixel per cell; masked cells stay clear. */
+export function paint(p: Pattern, scale: Scale, meta: Meta, ramp: Ramp): HTMLCanvasElement {
+  const canvas = h("canvas", { width: p.n, height: p.n });
+  const context = canvas.getContext("2d")!;
+  const image = context.createImageData(p.n, p.n);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let row = 0, i = 0; row < p.n; row++) {
+    const peak = p.peaks[row]!;
+    for (let column = 0; column < p.n; column++, i++) if (!masked(p, row, column)) pixels[i] = ramp.pixels[position(p.values[i]!, peak, scale, meta)]!;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** A ring round a cell: accent with a paper halo when chosen, never smaller than 9 px. */
+export function ring(x: number, y: number, width: number, height: number, colour = "var(--accent)"): SVGElement[] {
+  const [w, t] = [Math.max(9, width), Math.max(9, height)];
+  const [left, top] = [x - (w - width) / 2, y - (t - height) / 2];
+  return [
+    s("rect", { x: left - 2.5, y: top - 2.5, width: w + 5, height: t + 5, fill: "none", stroke: "var(--paper)" }),
+    s("rect", { x: left - 1, y: top - 1, width: w + 2, height: t + 2, fill: "none", stroke: colour, "stroke-width": 2 }),
+  ];
+}
+
+/** Token labels along both axes; those of the chosen pair in accent and in full. */
+export function axes(tokens: string[], p: Pattern, size: MapSize, row: number, column: number, chosen: { query: number; key: number }): SVGElement[] {
+  const { cell, side, gutter, slanted } = size;
+  const thinned = stride(cell) > 1;
+  const drawn: SVGElement[] = [];
+  const tick = (d: string, on: boolean) => (thinned || on) && drawn.push(s("path", { d, stroke: on ? "var(--accent)" : "var(--edge)", "stroke-width": on ? 2 : 1 }));
+  const label = (on: boolean, token: number, room: number) => {
+    const index = thinned ? `${token} ` : "";
+    return [index && s("tspan", { class: on ? null : "iw-space" }, index), ...tokenSpans(tokens[token] ?? "", room)] as (SVGElement | string)[];
+  };
+  for (const i of labelled(p.n, cell, [row])) {
+    const on = i === row;
+    const y = i * cell + cell / 2;
+    drawn.push(s("text", { x: gutter - 8, y: y + 4, "text-anchor": "end", class: on ? "iw-chosen" : null }, label(on, on ? chosen.query : i * p.block, gutter - 10 - (thinned ? 20 : 0))));
+    tick(`M${gutter - 5} ${y}h4`, on);
+  }
+  for (const i of labelled(p.n, slanted ? Math.max(cell, 14) : cell, [column])) {
+    const on = i === column;
+    const x = gutter + i * cell + cell / 2;
+    const turn = slanted ? `translate(${x + 4} ${side + 13}) rotate(-45)` : `translate(${x + 4} ${side + 8}) rotate(-90)`;
+    drawn.push(s("text", { "text-anchor": "end", class: on ? "iw-chosen" : null, transform: turn }, label(on, on ? chosen.key : i * p.block, 80)));
+    tick(`M${x} ${side + 1}v4`, on);
+  }
+  return drawn;
+}
+
+/** A colour bar 8 px high with ticks below and a pointer at the current value (0 to 1 along the bar). */
+export function colourBar(ramp: Ramp, width: number, marks: [number, string][], at: number | null): SVGElement[] {
+  const id = `iw-ramp-${Math.random().toString(36).slice(2)}`;
+  return [
+    s("defs", null, s("linearGradient", { id }, Array.from({ length: 33 }, (_, i) => s("stop", { offset: i / 32, "stop-color": ramp.css(Math.round((i * 255) / 32)) })))),
+    s("rect", { x: 0, y: 4, width, height: 8, fill: `url(#${id})` }),
+    ...marks.flatMap(([u, text], i) => [
+      s("path", { d: `M${Math.min(width - 0.5, Math.max(0.5, u * width))} 12v3`, stroke: "var(--edge)" }),
+      s("text", { x: u * width, y: 25, "text-anchor": i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle" }, text),
+    ]),
+    ...(at === null ? [] : [s("path", { d: `M${at * width} 4l-4-5h8z`, fill: "var(--accent)" })]),
+  ];
+}
+
+const lock = () =>
+  s(
+    "svg",
+    { width: 12, height: 12, viewBox: "0 0 12 12", role: "img", "aria-label": "locked" },
+    s("rect", { x: 2, y: 5.5, width: 8, height: 5.5, rx: 1, fill: "var(--accent)" }),
+    s("path", { d: "M4 5.5V3.8a2 2 0 0 1 4 0v1.7", fill: "none", stroke: "var(--accent)", "stroke-width": 1.4 }),
+  );
+
+/** The value of a pair as a sentence for a screen reader. */
+export function sentence(view: View): string {
+  const { query, key } = view.cursor();
+  const tokens = view.tokens();
+  const value = format(valueAt(view.pattern(), { query, key }), view.pattern().exact);
+  return `Query ${query} ${spoken(tokens[query] ?? "")}, key ${key} ${spoken(tokens[key] ?? "")}: ${value}`;
+}
+
+export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) => void): HTMLElement {
+  const { scope } = view;
+  const name = h("span", { class: "iw-bold" });
+  const note = h("span", { class: "iw-quiet", style: "overflow:hidden;text-overflow:ellipsis" });
+  const readout = h("span", { "data-part": "readout" });
+  const locked = h("span", { style: "width:12px;flex:none" });
+  const arrow = (label: string, text: string, by: number) => h("button", { type: "button", class: "iw-icon", "aria-label": label, on: { click: () => view.step(by) } }, text);
+  const title = h("div", { class: "iw-panel-title" }, arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), note, h("span", { class: "iw-spring" }), readout, locked);
+
+  const canvas = h("canvas", { style: "position:absolute" });
+  const labels = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const box = h("div", { "data-part": "map", tabindex: 0, role: "application", "aria-roledescription": "attention map", style: "position:relative" }, canvas, labels, marks);
+  const bar = s("svg", { height: 28, style: "flex:none;height:28px", "aria-hidden": "true" });
+  const scales = choice(
+    scope,
+    "colour scale",
+    () => [["linear", "Linear"], ["row", "Per row"], ["log", "Log"]] as [Scale, string][],
+    view.scale,
+    view.scale.set,
+  );
+  const legend = h("div", { class: "iw-row", style: "min-height:28px;justify-content:space-between;margin-top:4px" }, bar, scales);
+  const panel = h("div", { style: "flex:none" }, title, box, legend);
+
+  scope.effect(() => {
+    fill(name, headName(view.chosen()));
+    fill(note, noteOf(view.scores(), view.chosen(), view.meta()));
+    box.setAttribute("aria-label", `attention pattern of ${headName(view.chosen())}; arrow keys move, Enter locks, Escape releases`);
+  });
+  const painted = scope.computed(() => paint(view.pattern(), view.scale(), view.meta(), view.ramp()));
+  scope.effect(() => {
+    const { side, cell, gutter, below, n } = size();
+    const device = Math.max(n, Math.round(side * devicePixelRatio));
+    canvas.width = canvas.height = device;
+    canvas.style.cssText = `position:absolute;left:${gutter}px;top:0;width:${side}px;height:${side}px`;
+    box.style.height = `${side + below}px`;
+    box.style.width = panel.style.width = `${gutter + side}px`;
+    if (view.narrow()) panel.style.width = "100%";
+    legend.style.marginLeft = `${side < 300 ? 0 : gutter}px`;
+    legend.style.flexWrap = side + gutter < 300 ? "wrap" : "nowrap";
+    for (const layer of [labels, marks]) {
+      layer.setAttribute("width", String(gutter + side));
+      layer.setAttribute("height", String(side + below));
+    }
+    const context = canvas.getContext("2d")!;
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, device, device);
+    context.drawImage(painted(), 0, 0, device, device);
+    canvas.dataset.cell = String(cell);
+  });
+  scope.effect(() => {
+    const p = view.pattern();
+    const { row, column } = cellOf(p, view.cursor());
+    fill(labels, axes(view.tokens(), p, size(), row, column, view.cursor()));
+  });
+  scope.effect(() => {
+    const p = view.pattern();
+    const { cell, gutter, side } = size();
+    const at = cellOf(p, view.cursor());
+    const names = p.causal
+      ? [s("text", { x: gutter + side, y: 12, "text-anchor": "end" }, "key →"), s("text", { x: gutter + side, y: 28, "text-anchor": "end" }, "query ↓")]
+      : [];
+    const hovering = view.hover() !== null;
+    fill(marks, side > 80 ? names : [], s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
+  });
+  scope.effect(() => {
+    const p = view.pattern();
+    const spot = view.cursor();
+    const tokens = view.tokens();
+    const [query, key] = [tokenNode(tokens[spot.query] ?? ""), tokenNode(tokens[spot.key] ?? "")];
+    for (const node of [query, key]) node.style.cssText = "display:inline-block;max-width:90px;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom";
+    fill(readout, query, h("span", { class: "iw-quiet" }, " → "), key, " ", h("span", { class: "iw-bold" }, format(valueAt(p, spot), p.exact || p.block > 1)));
+    fill(locked, view.locked() && view.hover() === null ? lock() : null);
+  });
+  scope.effect(() => {
+    const p = view.pattern();
+    const spot = view.cursor();
+    const row = cellOf(p, spot).row;
+    const width = Math.min(152, Math.max(96, size().side - 170));
+    bar.setAttribute("width", String(width));
+    fill(bar, colourBar(view.ramp(), width, ticks(view.scale(), view.meta()), position(valueAt(p, spot), p.peaks[row] ?? 1, view.scale(), view.meta()) / 255));
+  });
+
+  const under = (event: MouseEvent) => {
+    const p = view.pattern();
+    const edge = canvas.getBoundingClientRect();
+    const row = Math.floor(((event.clientY - edge.top) / edge.height) * p.n);
+    const column = Math.floor(((event.clientX - edge.left) / edge.width) * p.n);
+    if (row < 0 || column < 0 || row >= p.n || column >= p.n || masked(p, row, column)) return null;
+    return spotOf(p, row, column);
+  };
+  canvas.addEventListener("mousemove", (event) => {
+    const spot = under(event);
+    const now = view.hover();
+    if (spot?.query === now?.query && spot?.key === now?.key) return;
+    view.hover.set(view.locked() ? null : spot);
+    if (spot && !view.locked()) queueMicrotask(() => say(sentence(view)));
+  });
+  canvas.addEventListener("mouseleave", () => view.hover.set(null));
+  canvas.addEventListener("click", (event) => {
+    const spot = under(event);
+    if (!spot) return;
+    const same = view.locked() && cellSame(view, spot);
+    view.select(spot, !same);
+    box.focus({ preventScroll: true });
+  });
+  box.addEventListener("keydown", (event) => {
+    if (keyboard(view, event)) {
+      event.preventDefault();
+      event.stopPropagation();
+      queueMicrotask(() => say(sentence(view) + (event.key === "Enter" ? ", locked" : event.key === "Escape" ? ", released" : "")));
+    }
+  });
+  return panel;
+}
+
+const cellSame = (view: View, spot: { query: number; key: number }) => {
+  const now = view.cursor();
+  return now.query === spot.query && now.key === spot.key;
+};
+
+/** Arrows move one cell (with Shift ten), Enter locks, Escape releases, Page keys change the head. */
+function keyboard(view: View, event: KeyboardEvent): boolean {
+  if (event.ctrlKey || event.metaKey || event.altKey) return false;
+  const { query, key } = view.cursor();
+  const top = view.meta().tokens - 1;
+  const p = view.pattern();
+  const by = p.block * (event.shiftKey ? 10 : 1);
+  const go = (q: number, k: number) => {
+    const to = Math.min(top, Math.max(0, q));
+    view.select({ query: to, key: Math.min(p.causal ? to : top, Math.max(0, k)) }, view.locked());
+  };
+  switch (event.key) {
+    case "ArrowUp":
+      return go(query - by, key), true;
+    case "ArrowDown":
+      return go(query + by, key), true;
+    case "ArrowLeft":
+      return go(query, key - by), true;
+    case "ArrowRight":
+      return go(query, key + by), true;
+    case "Home":
+      return go(query, 0), true;
+    case "End":
+      return go(query, p.causal ? query : top), true;
+    case "PageUp":
+      return view.step(-1), true;
+    case "PageDown":
+      return view.step(1), true;
+    case "Enter":
+    case " ":
+      return view.select({ query, key }, true), true;
+    case "Escape":
+      return view.select({ query, key }, false), true;
+    case "c":
+    case "C":
+      return void copyCell(view), true;
+    default:
+      return false;
+  }
+}
+
+/** Puts query, key and value on the clipboard; whether the page may. */
+export function copyCell(view: View): Promise<boolean> {
+  const { query, key } = view.cursor();
+  const tokens = view.tokens();
+  return copy([tokens[query], tokens[key], valueAt(view.pattern(), { query, key })].join("\t"));
+}

@@ -1,0 +1,178 @@
+/** What the parts of the widget share: the model's traits as signals, what is derived from them, what can be done. */
+import type { Packed } from "../../core/buffers";
+import { type Ramp, type Theme, ramp } from "../../core/colour";
+import type { Failure, Kernel, Notice, Status } from "../../core/frame";
+import { watchKernel } from "../../core/frame";
+import { type Read, type Scope, type Signal, signal } from "../../core/signal";
+import type { Model } from "../../types";
+import { bytes } from "../../core/buffers";
+import { decoder, fromThumb, fromTile, type HeadId, type Meta, type Pattern, type Scale, type Spot, spotOf, type Thumbs, thumbs, type Tile, valueAt } from "./data";
+
+export interface View {
+  scope: Scope;
+  model: Model;
+  tokens: Read<string[]>;
+  meta: Read<Meta>;
+  thumbs: Read<Thumbs>;
+  table: Read<Float32Array>;
+  /** The head on show. */
+  chosen: Read<HeadId>;
+  pattern: Read<Pattern>;
+  /** The pair of tokens under the pointer, else the chosen one. */
+  cursor: Read<Spot>;
+  hover: Signal<Spot | null>;
+  locked: Signal<boolean>;
+  /** The query's whole row over all tokens; null while it is only known by blocks. */
+  row: Read<Float32Array | null>;
+  scale: Signal<Scale>;
+  sort: Signal<string>;
+  bar: Signal<string>;
+  scores: Read<Map<string, Float32Array>>;
+  /** Heads in the order of the grid. */
+  order: Read<HeadId[]>;
+  kernel: Read<Kernel>;
+  status: Read<Status>;
+  notice: Signal<Notice | null>;
+  failure: Signal<Failure | null>;
+  prompt: Read<string>;
+  hasModel: boolean;
+  theme: Read<Theme>;
+  ramp: Read<Ramp>;
+  width: Read<number>;
+  narrow: Read<boolean>;
+  choose(id: HeadId): void;
+  /** Moves along the order of the grid. */
+  step(by: number): void;
+  select(spot: Spot, locked: boolean): void;
+  run(prompt: string): void;
+}
+
+/** Every tile that came since the thumbnails changed. */
+function patterns(scope: Scope, model: Model, meta: Read<Meta>, all: Read<Thumbs>, table: Read<Float32Array>, chosen: Read<HeadId>): Read<Pattern> {
+  const tile = scope.trait<Tile | null>(model, "_tile");
+  const kept = new Map<string, Pattern>();
+  let of: Thumbs | null = null;
+  return scope.computed(() => {
+    const id = chosen();
+    if (of !== all()) kept.clear();
+    of = all();
+    const came = tile();
+    const name = ({ layer, head }: HeadId) => `${layer}.${head}`;
+    if (came && came.n === Math.ceil(meta().tokens / came.block)) kept.set(name(came), kept.get(name(came)) ?? fromTile(came, meta()));
+    if (kept.size > 32) kept.delete(kept.keys().next().value!);
+    return kept.get(name(id)) ?? fromThumb(all(), id, meta(), table());
+  });
+}
+
+/** The chosen query's exact row: read off the pattern, or asked for above 512 tokens. */
+function exactRow(scope: Scope, model: Model, pattern: Read<Pattern>, chosen: Read<HeadId>, query: Read<number>): Read<Float32Array | null> {
+  const answer = signal<Float32Array | null>(null);
+  let asked = 0;
+  const hear = (content: { type?: string; id?: number }, buffers: DataView[]) => {
+    if (content?.type === "row" && content.id === asked && buffers[0]) answer.set(new Float32Array(bytes(buffers[0]).slice().buffer));
+  };
+  model.on("msg:custom", hear);
+  scope.onEnd(() => model.off("msg:custom", hear));
+  scope.effect(() => {
+    const p = pattern();
+    const q = query();
+    const id = chosen();
+    asked++;
+    answer.set(p.block === 1 ? p.values.subarray(q * p.n, (q + 1) * p.n) : null);
+    if (p.block > 1 && model.get<Tile | null>("_tile")?.block !== 1)
+      try {
+        model.send({ type: "row", id: asked, layer: id.layer, head: id.head, query: q });
+      } catch {
+        // no kernel: the strip shows blocks
+      }
+  });
+  return answer;
+}
+
+export function createView(scope: Scope, model: Model, theme: Read<Theme>, width: Read<number>): View {
+  const tokens = scope.trait<string[]>(model, "tokens");
+  const meta = scope.trait<Meta>(model, "_meta");
+  const rawThumbs = scope.trait<Packed>(model, "_thumbs");
+  const all = scope.computed(() => thumbs(rawThumbs()));
+  const table = scope.computed(() => decoder(meta()));
+  const [layer, head, query, key] = ["layer", "head", "query", "key"].map((name) => scope.trait<number>(model, name)) as [Signal<number>, Signal<number | null>, Signal<number>, Signal<number>];
+  const locked = scope.trait<boolean>(model, "locked");
+  const clamp = (value: number, top: number) => Math.min(top - 1, Math.max(0, value));
+  const chosen = scope.computed(() => ({ layer: clamp(layer(), meta().layers), head: head() === null ? null : clamp(head()!, meta().heads) }));
+  const pattern = patterns(scope, model, meta, all, table, chosen);
+  const hover = signal<Spot | null>(null);
+  const cursor = scope.computed(() => {
+    const top = meta().tokens;
+    const spot = hover() ?? { query: query(), key: key() };
+    return { query: clamp(spot.query, top), key: clamp(spot.key, top) };
+  });
+  const cursorQuery = scope.computed(() => cursor().query);
+  const sort = scope.trait<string>(model, "sort");
+  const names = scope.trait<string[]>(model, "_score_names");
+  const values = scope.trait<Packed | null>(model, "_score_values");
+  const scores = scope.computed(() => {
+    const found = new Map<string, Float32Array>();
+    const packed = values();
+    if (!packed) return found;
+    const flat = new Float32Array(bytes(packed.data).slice().buffer);
+    const size = meta().layers * meta().heads;
+    names().forEach((name, i) => found.set(name, flat.subarray(i * size, (i + 1) * size)));
+    return found;
+  });
+  const order = scope.computed(() => {
+    const { layers, heads } = meta();
+    const ids: HeadId[] = [];
+    for (let l = 0; l < layers; l++) for (let x = 0; x < heads; x++) ids.push({ layer: l, head: x });
+    const by = scores().get(sort());
+    if (by) ids.sort((a, b) => by[b.layer * heads + b.head!]! - by[a.layer * heads + a.head!]!);
+    return ids;
+  });
+  const set = (changes: Record<string, unknown>) => {
+    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    model.save_changes();
+  };
+  const choose = (id: HeadId) => set({ layer: id.layer, head: id.head });
+  return {
+    scope,
+    model,
+    tokens,
+    meta,
+    thumbs: all,
+    table,
+    chosen,
+    pattern,
+    cursor,
+    hover,
+    locked,
+    row: exactRow(scope, model, pattern, chosen, cursorQuery),
+    scale: scope.trait<Scale>(model, "scale"),
+    sort,
+    bar: scope.trait<string>(model, "bar"),
+    scores,
+    order,
+    kernel: watchKernel(scope, model),
+    status: scope.trait<Status>(model, "_status"),
+    notice: scope.trait<Notice | null>(model, "_notice"),
+    failure: scope.trait<Failure | null>(model, "_error"),
+    prompt: scope.trait<string>(model, "prompt"),
+    hasModel: model.get<boolean>("_has_model"),
+    theme,
+    ramp: scope.computed(() => ramp(meta().signed ? "diverging" : "sequential", theme())),
+    width,
+    narrow: scope.computed(() => width() < 640),
+    choose,
+    step: (by) => {
+      const ids = order();
+      const now = chosen();
+      const at = ids.findIndex((id) => id.layer === now.layer && id.head === (now.head ?? 0));
+      choose(ids[(at + by + ids.length) % ids.length]!);
+    },
+    select: (spot, lock) => {
+      hover.set(null);
+      set({ query: spot.query, key: spot.key, locked: lock });
+    },
+    run: (prompt) => model.send({ type: "run", prompt }),
+  };
+}
+
+export { spotOf, valueAt };
