@@ -12,6 +12,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from interpwidgets.course import CourseError
 
@@ -27,7 +28,8 @@ def check(port: int | None) -> None:
 def start(folder: Path, notebook: str, browser: bool, port: int | None) -> int:
     """Run JupyterLab in ``folder`` with ``notebook`` open until it ends; returns its exit status."""
     check(port)
-    command = [sys.executable, "-m", "jupyterlab", notebook]
+    command = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{quote(notebook)}"]
+    command += ["--log-level=WARN"]  # what is left to read is the address
     if not browser:
         command += ["--no-browser"]
     if port is not None:

@@ -10,11 +10,13 @@ The source is jupytext's ``py:percent``: ``# %%`` begins a code cell, ``# %% [ma
     solutions/NN_slug.ipynb    the solved notebook, with a last cell that proves that the end was reached
     chapters/NN_slug.ipynb     what a learner gets: answers replaced by ``raise NotImplementedError``
 
-Both begin with links to Colab and Binder at the tag of this release and hold no outputs. The same source always gives
-the same bytes: the id of a cell is the one in its marker (``# %% id="setup"``), or is counted within its section, so
-that a new sentence somewhere changes one cell and no ids.
+Both begin with links to Colab and Binder at the tag of this release, carry their pictures inside (a notebook is one
+file, with or without a network) and hold no outputs. The same source always gives the same bytes: the id of a cell is
+the one in its marker (``# %% id="setup"``), or is counted within its section, so that a new sentence somewhere changes
+one cell and no ids.
 """
 
+import base64
 import re
 from collections import Counter
 from pathlib import Path
@@ -27,6 +29,8 @@ from interpwidgets.course import CourseError
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 SENTINEL = "sentinel"  # the tag of the last cell of a solution, and what its output begins with
+
+_IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 _COLAB = """\
 import sys
@@ -78,26 +82,43 @@ def _differs(path: Path, text: str) -> bool:
 
 def _cells(source: Path) -> list[Any]:
     """The cells of a source, with the links before them and Colab's install in the first code cell."""
-    import jupytext
-
+    try:
+        import jupytext
+    except ImportError:
+        raise CourseError("Building notebooks needs jupytext: pip install jupytext") from None
     cells = jupytext.read(source, fmt="py:percent").cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     if not code or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
         raise CourseError(
             f'{source} should begin with a text cell whose first line is the title ("# ...") and hold code.'
         )
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = _IMAGE.sub(lambda found: _inlined(source, *found.groups()), cell.source)
     code[0].source = _COLAB.format(wheel=_urls.WHEEL) + code[0].source
     _name(cells)
     return [_links(source), *cells]
+
+
+def _inlined(source: Path, alt: str, target: str) -> str:
+    """A Markdown image with the picture itself in place of its address."""
+    picture = source.parent / target
+    if not alt.strip():
+        raise CourseError(
+            f"{source}: the picture {target} needs a description for those who cannot see it: ![...]({target})"
+        )
+    if picture.suffix != ".png" or not picture.is_file():  # PNG: what every host shows from within a notebook
+        raise CourseError(f"{source}: the picture {target} should be a PNG file beside the source ({picture}).")
+    return f"![{alt}](data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()})"
 
 
 def _name(cells: list[Any]) -> None:
     """Give every cell its id: the one in its marker, or its section's heading and its place in that section."""
     section, count = "top", Counter[str]()
     for cell in cells:
-        heading = re.match(r"#+ (.+)", cell.source) if cell.cell_type == "markdown" else None
-        if heading:
-            section = re.sub(r"[^a-z0-9]+", "-", heading[1].lower()).strip("-")[:40].strip("-") or "section"
+        headings = re.findall(r"^#+ (.+)", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+        if headings:
+            section = re.sub(r"[^a-z0-9]+", "-", headings[-1].lower()).strip("-")[:40].strip("-") or "section"
         count[section] += 1
         cell.id = cell.metadata.pop("id", None) or f"{section}-{count[section]}"
     twice = [name for name, times in Counter(cell.id for cell in cells).items() if times > 1]

@@ -89,6 +89,13 @@ def test_colab_installs_the_wheel_of_this_release_before_anything_else(clone: Pa
     assert not any("%pip" in source for source in code[1:])
 
 
+def test_pictures_are_inside_the_notebook(clone: Path) -> None:
+    (clone / "solutions/cat.png").write_bytes(b"a cat")
+    write(clone, SOURCE.replace("# ## See it", "# ## See it\n# ![A cat.](cat.png)"))
+    for shelf in ("chapters", "solutions"):
+        assert any("![A cat.](data:image/png;base64,YSBjYXQ=)" in cell.source for cell in read(clone, shelf))
+
+
 def test_cell_ids_come_from_markers_and_headings(clone: Path) -> None:
     write(clone, SOURCE)
     assert [cell.id for cell in read(clone, "chapters")] == [
@@ -143,6 +150,9 @@ def test_an_edited_source_an_edited_notebook_and_an_orphan_are_stale(clone: Path
         ("# %% [markdown]\n# # Title\n", "and hold code"),
         (SOURCE.replace("    ### END SOLUTION\n", ""), "### BEGIN SOLUTION without its partner"),
         (SOURCE.replace("    ### BEGIN SOLUTION\n", ""), "### END SOLUTION without its partner"),
+        (SOURCE + "\n# %% [markdown]\n# ![](x.png)\n", "the picture x.png needs a description"),
+        (SOURCE + "\n# %% [markdown]\n# ![a cat](x.png)\n", "the picture x.png should be a PNG file beside the source"),
+        (SOURCE + "\n# %% [markdown]\n# ![a cat](https://x.org/y.png)\n", "should be a PNG file beside the source"),
         (SOURCE + '\n# %% id="setup"\n2\n', "Two cells have the id 'setup'"),
     ],
 )
