@@ -3,7 +3,7 @@ import type { Theme } from "./colour";
 import { type Read, type Scope, type Signal, signal } from "./signal";
 
 const DARK = ['[data-jp-theme-light="false"]', ".vscode-dark", "html[theme=dark]", ".dark", ".dark-theme", '[data-theme="dark"]'].join();
-const LIGHT = ['[data-jp-theme-light="true"]', ".vscode-light", "html[theme=light]", ".light-theme", '[data-theme="light"]'].join();
+const LIGHT = ['[data-jp-theme-light="true"]', ".vscode-light", "html[theme=light]", ".light", ".light-theme", '[data-theme="light"]'].join();
 
 const PAPER: Record<Theme, string> = { light: "#fff", dark: "#111" };
 
@@ -12,11 +12,22 @@ function* upwards(start: Element): Generator<Element> {
   for (let node: Node | null = start; node; node = node instanceof ShadowRoot ? node.host : node.parentNode) if (node instanceof Element) yield node;
 }
 
+let probe: CanvasRenderingContext2D | null = null;
+
+/** A colour in whatever notation the page computes it (`rgb()`, marimo's `color(srgb 1 1 1)`, `oklch()`) as bytes. */
+function rgba(css: string): Uint8ClampedArray {
+  probe ??= document.createElement("canvas").getContext("2d", { willReadFrequently: true })!;
+  probe.clearRect(0, 0, 1, 1);
+  probe.fillStyle = css;
+  probe.fillRect(0, 0, 1, 1);
+  return probe.getImageData(0, 0, 1, 1).data;
+}
+
 /** The colour that an element paints behind what it holds, if it paints one. */
 function background(node: Element): { css: string; theme: Theme } | null {
   const css = getComputedStyle(node).backgroundColor;
-  const [r, g, b, alpha = 1] = (css.match(/[\d.]+/g) ?? []).map(Number);
-  if (r === undefined || g === undefined || b === undefined || alpha < 0.5) return null;
+  const [r = 0, g = 0, b = 0, alpha = 0] = rgba(css);
+  if (alpha < 128) return null;
   return { css, theme: 0.2126 * r + 0.7152 * g + 0.0722 * b < 110 ? "dark" : "light" };
 }
 
