@@ -212,7 +212,12 @@ class AttentionHeads(InterpWidget):
 
     @property
     def scores(self) -> dict[str, NDArray[np.float32]]:
-        """Name -> [layer, head]. `interpwidgets.widgets._scores` defines induction, previous token and the others."""
+        """Name -> [layer, head]: the mean attention from a query to the keys that the name says, then your own scores.
+
+        induction: from a repeated token to all positions right after its earlier occurrences; previous token; duplicate
+        token: to all earlier occurrences; first token: from all later ones; same token: to itself. Queries that have no
+        such keys do not count; where there are none at all, the score is 0 (`interpwidgets.widgets._scores`).
+        """
         return {name: values.copy() for name, values in {**self._patterns.scores, **self._own_scores}.items()}
 
     def heads_above(self, score: str, threshold: float) -> list[tuple[int, int]]:
