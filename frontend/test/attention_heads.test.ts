@@ -73,8 +73,8 @@ describe("scales", () => {
 });
 
 describe("labels", () => {
-  it("all from 11 pixels on, else every second, fourth ... at least 22 pixels apart", () => {
-    expect([16, 11, 10.9, 5, 1].map(stride)).toEqual([1, 1, 4, 8, 32]);
+  it("all from 10.5 pixels on, else every second, fourth ... at least 22 pixels apart", () => {
+    expect([16, 10.5, 10.4, 5, 1].map(stride)).toEqual([1, 1, 4, 8, 32]);
   });
 
   it("always show the chosen one, and none that touches it", () => {

@@ -12,26 +12,33 @@ export function addStyle(el: Element): void {
   home.append(h("style", { "data-interpwidgets": true }, style));
 }
 
-export type Kernel = "waiting" | "here" | "none";
+/** "silent": it answered once and now does not, because it is busy or gone. */
+export type Kernel = "waiting" | "here" | "silent" | "none";
 
-/** Whether a kernel answers: asked when the view appears, renewed whenever it is heard. */
-export function watchKernel(scope: Scope, model: Model): Read<Kernel> {
-  const kernel = signal<Kernel>("waiting");
-  const hear = (content: { type?: string; kernel?: boolean }) => kernel.set(content?.type === "pong" && content.kernel === false ? "none" : "here");
-  model.on("msg:custom", hear);
-  scope.onEnd(() => model.off("msg:custom", hear));
+/** Whether a kernel answers: asked when the view appears and whenever `ask` is called, renewed when it is heard. */
+export function watchKernel(scope: Scope, model: Model): { state: Read<Kernel>; ask: () => void } {
+  const state = signal<Kernel>("waiting");
+  let late = 0;
+  const hear = (content: { type?: string; kernel?: boolean }) => {
+    clearTimeout(late);
+    late = 0;
+    state.set(content?.type === "pong" && content.kernel === false ? "none" : "here");
+  };
+  const silence = () => state.set(state() === "waiting" || state() === "none" ? "none" : "silent");
   const ask = () => {
+    if (late) return;
+    late = window.setTimeout(() => ((late = 0), silence()), 4000);
     try {
       model.send({ type: "ping" });
     } catch {
-      kernel.set("none");
+      silence();
     }
   };
+  model.on("msg:custom", hear);
+  scope.onEnd(() => model.off("msg:custom", hear));
+  scope.onEnd(() => clearTimeout(late));
   ask();
-  const late = setTimeout(() => kernel() === "waiting" && kernel.set("none"), 4000);
-  const again = setInterval(ask, 30_000);
-  scope.onEnd(() => (clearTimeout(late), clearInterval(again)));
-  return kernel;
+  return { state, ask };
 }
 
 export interface Status {

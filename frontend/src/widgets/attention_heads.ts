@@ -37,7 +37,9 @@ function state(view: View): { dot: string; text: string; progress: number | null
   const pooled = thumbs > 1 && (p.exact || p.where) ? `, thumbnails are ${blocks(thumbs)}` : "";
   if (kernel === "here") return { dot: "ready", text: `Kernel connected · ${precision}${pooled}`, progress: null };
   if (kernel === "waiting") return { dot: "waiting", text: `Looking for the kernel · ${precision}${pooled}`, progress: null };
-  return { dot: "none", text: `No kernel: ${view.hasModel ? "everything but new prompts works" : "hover, select and zoom still work"} · ${precision}${pooled}`, progress: null };
+  const rest = view.hasModel ? "everything but new prompts works" : "hover, select and zoom still work";
+  if (kernel === "silent") return { dot: "none", text: `The kernel is busy or gone: ${rest} · ${precision}${pooled}`, progress: null };
+  return { dot: "none", text: `No kernel: ${rest} · ${precision}${pooled}`, progress: null };
 }
 
 const fileName = (view: View) => `attention_${headName(view.chosen()).replace(" ", "_")}`;
@@ -90,13 +92,17 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
   const meta = h("span", { class: "iw-meta" });
   const caption = h("div", { class: "iw-caption" });
   const messages = h("div");
-  const size = scope.computed(() => mapSize(view.pattern().block === 1 ? view.meta().tokens : view.pattern().n, view.tokens(), width(), devicePixelRatio));
-  const grid = scope.computed(() => gridSize(width(), size(), view.meta().heads, view.meta().kv_heads < view.meta().heads ? view.meta().kv_heads : 1));
+  const shape = scope.computed(() => {
+    const { layers, heads, kv_heads } = view.meta();
+    return { layers, heads, groups: kv_heads < heads ? kv_heads : 1, sorted: view.sort() !== "layer" && view.scores().has(view.sort()) };
+  });
+  const size = scope.computed(() => mapSize(view.pattern().n, view.tokens(), width(), devicePixelRatio, shape()));
+  const grid = scope.computed(() => gridSize(width(), size(), shape()));
   const tallest = scope.computed(() => Math.max(380, size().side + size().below + 32));
   const large = mapPanel(view, size, say);
   const heads = gridPanel(view, grid, tallest, say);
   const strip = stripPanel(view);
-  const columns = h("div", { style: `display:flex;gap:16px ${PANEL_GAP}px;align-items:flex-start` });
+  const columns = h("div", { class: "iw-columns", style: `display:flex;gap:20px ${PANEL_GAP}px;align-items:flex-start` });
   const body = h("div", null, columns);
   const name = scope.trait<string>(model, "title");
   const words = scope.trait<string>(model, "caption");

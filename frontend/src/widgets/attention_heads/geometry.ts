@@ -1,5 +1,5 @@
 /** Where everything goes, from the width of the page, the number of tokens and the shape of the model. */
-import { measure, tokenWidth, visible } from "../../core/tokens";
+import { measure, tokenWidth } from "../../core/tokens";
 
 export const PANEL_GAP = 24;
 const SMALLEST_THUMB = 19;
@@ -7,6 +7,8 @@ const LARGEST_THUMB = 30;
 export const LAYER_GUTTER = 32;
 export const GROUP_GAP = 4;
 export const MEAN_GAP = 8;
+/** Head numbers over the grid. */
+export const HEADER = 24;
 
 export interface MapSize {
   /** Cells per side, and the size of one in CSS pixels (whole device pixels). */
@@ -19,9 +21,9 @@ export interface MapSize {
   slanted: boolean;
 }
 
-/** Every k-th label, k a power of two, so that labels stand at least 11 px (22 px once some are left out) apart. */
+/** Every k-th label, k a power of two, so that labels stand at least 10.5 px (22 px once some are left out) apart. */
 export function stride(pitch: number): number {
-  if (pitch >= 11) return 1;
+  if (pitch >= 10.5) return 1;
   let k = 2;
   while (k * pitch < 22) k *= 2;
   return k;
@@ -36,14 +38,27 @@ export function labelled(n: number, pitch: number, always: number[]): number[] {
   return found;
 }
 
-export function mapSize(n: number, tokens: string[], width: number, ratio: number): MapSize {
+/** What the grid needs: its columns, the gaps between groups of heads, or a free flow when sorted. */
+export interface Shape {
+  layers: number;
+  heads: number;
+  groups: number;
+  sorted: boolean;
+}
+
+const gaps = ({ groups }: Shape) => LAYER_GUTTER + MEAN_GAP + (groups > 1 ? (groups - 1) * GROUP_GAP : 0);
+const narrowest = (shape: Shape) => (shape.sorted ? 240 : gaps(shape) + (shape.heads + 1) * (SMALLEST_THUMB + 2));
+
+/** As large as the tokens ask for, a little smaller if the grid then fits beside it. */
+export function mapSize(n: number, tokens: string[], width: number, ratio: number, shape: Shape): MapSize {
   const narrow = width < 640;
   const widest = tokens.reduce((most, token) => Math.max(most, token.length > 40 ? 200 : tokenWidth(token)), 0);
   const index = stride(440 / n) > 1 ? measure(`${n} `) + 4 : 0;
-  const gutter = Math.ceil(Math.min(narrow ? 84 : 110, Math.max(28, widest + index)) + 10);
-  const asked = n <= 28 ? Math.min(32, 340 / n) : Math.min(16, 440 / n);
-  const room = (narrow ? width : Math.max(width * 0.62, 300)) - gutter - 2;
-  const cell = Math.max(1, Math.floor(Math.min(asked, room / n) * ratio)) / ratio;
+  const gutter = Math.ceil(Math.min(narrow ? 84 : 100, Math.max(28, widest + index)) + 10);
+  const asked = n <= 28 ? Math.min(32, (narrow ? 440 : 340) / n) : Math.max(1, Math.min(16, 440 / n));
+  const besideGrid = width - gutter - PANEL_GAP - narrowest(shape);
+  const room = !narrow && besideGrid >= 280 ? besideGrid : width - gutter - 2;
+  const cell = Math.max(1, Math.min(Math.round(asked * ratio), Math.floor((room / n) * ratio))) / ratio;
   const slanted = cell >= 15;
   const long = Math.min(84, widest + index);
   return { n, cell, side: cell * n, gutter, below: Math.ceil(slanted ? long * 0.72 + 18 : long + 14), slanted };
@@ -57,14 +72,16 @@ export interface GridSize {
   width: number;
 }
 
+/** The title line over the map needs this much, also where the map itself is smaller. */
+export const panelWidth = (map: MapSize) => Math.max(map.gutter + map.side, 300);
+
 /** The largest thumbnails that fit beside the map; else under it; else as small as allowed, scrolling sideways. */
-export function gridSize(width: number, map: MapSize, heads: number, groups: number): GridSize {
-  const extra = LAYER_GUTTER + MEAN_GAP + (groups > 1 ? (groups - 1) * GROUP_GAP : 0);
-  const fits = (room: number) => Math.min(LARGEST_THUMB, Math.floor((room - extra) / (heads + 1)) - 2);
-  const besideRoom = width - map.gutter - map.side - PANEL_GAP;
-  const beside = width >= 640 && fits(besideRoom) >= SMALLEST_THUMB;
+export function gridSize(width: number, map: MapSize, shape: Shape): GridSize {
+  // a model of few heads may show them larger, as long as the grid is no taller than the map
+  const largest = Math.max(LARGEST_THUMB, Math.min(72, Math.floor((map.side - HEADER) / shape.layers) - 5));
+  const fits = (room: number) => Math.min(largest, Math.floor((room - gaps(shape)) / (shape.heads + 1)) - 2);
+  const besideRoom = width - panelWidth(map) - PANEL_GAP;
+  const beside = width >= 640 && (shape.sorted ? besideRoom >= 240 : fits(besideRoom) >= SMALLEST_THUMB);
   const thumb = Math.max(SMALLEST_THUMB, fits(beside ? besideRoom : width));
   return { beside, thumb, pitch: thumb + 2, width: beside ? besideRoom : width };
 }
-
-export const indexed = (token: string, index: number) => `${index} ${visible(token)}`;

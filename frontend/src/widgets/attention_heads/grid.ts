@@ -4,7 +4,7 @@ import { attribute, fill, h, s } from "../../core/dom";
 import type { Ramp } from "../../core/colour";
 import type { Read } from "../../core/signal";
 import { type HeadId, type Meta, plane, type Thumbs } from "./data";
-import { GROUP_GAP, type GridSize, LAYER_GUTTER, MEAN_GAP } from "./geometry";
+import { GROUP_GAP, type GridSize, HEADER, LAYER_GUTTER, MEAN_GAP } from "./geometry";
 import { ring } from "./map";
 import { capital, headName, scoreOf } from "./names";
 import type { View } from "./view";
@@ -21,7 +21,6 @@ interface Layout {
 }
 
 const SORTED_THUMB = 34;
-const HEADER = 24;
 
 function layoutOf(view: View, grid: GridSize): Layout {
   const { layers, heads, kv_heads } = view.meta();
@@ -38,39 +37,63 @@ function layoutOf(view: View, grid: GridSize): Layout {
     items.push({ layer, head: null });
   }
   const perGroup = kv_heads < heads ? heads / kv_heads : heads;
-  const x = (column: number) => LAYER_GUTTER + column * grid.pitch + Math.floor(Math.min(column, heads - 1) / perGroup) * GROUP_GAP + (column === heads ? MEAN_GAP : 0);
+  const groups = (column: number) => Math.floor(Math.min(column, heads - 1) / perGroup) * GROUP_GAP;
+  const mean = LAYER_GUTTER + heads * grid.pitch + groups(heads) + MEAN_GAP;
+  const slack = grid.width - mean - grid.thumb; // the mean stands flush with the edge of the widget
+  const x = (column: number) => (column === heads ? mean + (slack > 0 && slack < 32 ? slack : 0) : LAYER_GUTTER + column * grid.pitch + groups(column));
   const rowPitch = grid.thumb + 5;
   return { items, columns: heads + 1, thumb: grid.thumb, rowPitch, sorted: false, width: x(heads) + grid.thumb, height: layers * rowPitch, x };
 }
 
-/** Colour of each code: the last three of the four decades, raised so that faint cells stay faint. */
-function lookup(ramp: Ramp, meta: Meta): Uint32Array {
-  return Uint32Array.from({ length: 256 }, (_, code) => {
+/** Place of each code on the ramp: the last three of the four decades, raised so that faint cells stay faint. */
+function places(meta: Meta): Float32Array {
+  return Float32Array.from({ length: 256 }, (_, code) => {
     const [sign, step] = meta.signed ? [Math.sign(code - 128), (Math.abs(code - 128) - 1) / 126] : [Math.sign(code), (code - 1) / 254];
     const shown = sign ? Math.max(0, (step - 0.25) / 0.75) ** 1.6 : 0;
-    return ramp.pixels[Math.round(meta.signed ? 127.5 + 127.5 * sign * shown : 255 * shown)]!;
+    return meta.signed ? 127.5 + 127.5 * sign * shown : 255 * shown;
   });
 }
 
-type Sample = (codes: Uint8Array, out: Uint32Array, offset: number, width: number) => void;
+/** The cells that each of n pixels covers when t cells are drawn on them: from, to, and the share of the first. */
+function cover(t: number, n: number): { from: Int32Array; to: Int32Array; first: Float32Array } {
+  const at = (i: number) => (i * t) / n;
+  const from = Int32Array.from({ length: n }, (_, i) => Math.floor(at(i)));
+  const to = Int32Array.from({ length: n }, (_, i) => Math.min(t, Math.max(from[i]! + 1, t > n ? Math.floor(at(i + 1)) : Math.ceil(at(i + 1) - 1e-6))));
+  const first = Float32Array.from({ length: n }, (_, i) => (to[i]! - from[i]! === 1 ? 1 : (from[i]! + 1 - at(i)) / (at(i + 1) - at(i))));
+  return { from, to, first };
+}
 
-/** How a thumbnail of t x t codes becomes n x n pixels: the maximum of several cells, or the average of what a pixel covers. */
-function sampler(t: number, n: number, causal: boolean, signed: boolean, colours: Uint32Array): Sample {
-  const from = Int32Array.from({ length: n }, (_, i) => Math.floor((i * t) / n));
-  const to = Int32Array.from({ length: n }, (_, i) => Math.max(Math.floor((i * t) / n) + 1, Math.floor(((i + 1) * t) / n)));
-  const strength = (code: number) => (signed ? Math.abs(code - 128) : code);
+/** Draws thumbnails of t x t codes on n x n pixels: enlarged by the area that a pixel covers, reduced by the maximum. */
+function sampler(t: number, n: number, meta: Meta, ramp: Ramp): (codes: Uint8Array, out: Uint32Array, offset: number, width: number) => void {
+  const { from, to, first } = cover(t, n);
+  const place = places(meta);
+  const strength = (code: number) => (meta.signed ? Math.abs(code - 128) : code);
+  const strongest = (codes: Uint8Array, y: number, x: number): number => {
+    let found = -1;
+    for (let q = from[y]!; q < to[y]!; q++)
+      for (let k = from[x]!; k < to[x]!; k++) {
+        const code = codes[q * t + k]!;
+        if (!(meta.causal && k > q) && (found < 0 || strength(code) > strength(found))) found = code;
+      }
+    return found < 0 ? -1 : place[found]!;
+  };
+  const average = (codes: Uint8Array, y: number, x: number): number => {
+    let [sum, weight] = [0, 0];
+    for (let q = from[y]!; q < to[y]!; q++)
+      for (let k = from[x]!; k < to[x]!; k++) {
+        if (meta.causal && k > q) continue;
+        const share = (q === from[y]! ? first[y]! : 1 - first[y]!) * (k === from[x]! ? first[x]! : 1 - first[x]!);
+        sum += share * place[codes[q * t + k]!]!;
+        weight += share;
+      }
+    return weight > 0.5 ? sum / weight : -1;
+  };
+  const shade = t > n ? strongest : average;
   return (codes, out, offset, width) => {
     for (let y = 0; y < n; y++)
       for (let x = 0; x < n; x++) {
-        let best = -1;
-        let found = 0;
-        for (let q = from[y]!; q < to[y]!; q++)
-          for (let k = from[x]!; k < to[x]!; k++) {
-            if (causal && k > q) continue;
-            const code = codes[q * t + k]!;
-            if (strength(code) > best) [best, found] = [strength(code), code];
-          }
-        if (best >= 0) out[offset + y * width + x] = colours[found]!;
+        const at = shade(codes, y, x);
+        if (at >= 0) out[offset + y * width + x] = ramp.pixels[Math.round(at)]!;
       }
   };
 }
@@ -78,14 +101,14 @@ function sampler(t: number, n: number, causal: boolean, signed: boolean, colours
 function drawAtlas(canvas: HTMLCanvasElement, layout: Layout, all: Thumbs, meta: Meta, ramp: Ramp): void {
   const ratio = devicePixelRatio;
   const n = Math.round(layout.thumb * ratio);
-  const width = (canvas.width = Math.ceil(layout.width * ratio));
+  const width = (canvas.width = Math.ceil(layout.width * ratio) + 1); // positions are rounded to device pixels
   const height = (canvas.height = Math.ceil(layout.height * ratio) + 1);
   canvas.style.width = `${width / ratio}px`;
   canvas.style.height = `${height / ratio}px`;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const sample = sampler(all.t, n, meta.causal, meta.signed, lookup(ramp, meta));
+  const sample = sampler(all.t, n, meta, ramp);
   layout.items.forEach((id, i) => {
     const left = Math.round(layout.x(i % layout.columns) * ratio);
     const top = Math.round(Math.floor(i / layout.columns) * layout.rowPitch * ratio);

@@ -6,7 +6,7 @@ import { copy } from "../../core/save";
 import type { Read } from "../../core/signal";
 import { spoken, tokenNode, tokenSpans } from "../../core/tokens";
 import { cellOf, format, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
-import { labelled, type MapSize, stride } from "./geometry";
+import { labelled, type MapSize, panelWidth, stride } from "./geometry";
 import { headName, noteOf } from "./names";
 import type { View } from "./view";
 
@@ -126,10 +126,9 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     canvas.width = canvas.height = device;
     canvas.style.cssText = `position:absolute;left:${gutter}px;top:0;width:${side}px;height:${side}px`;
     box.style.height = `${side + below}px`;
-    box.style.width = panel.style.width = `${gutter + side}px`;
-    if (view.narrow()) panel.style.width = "100%";
+    box.style.width = `${gutter + side}px`;
+    panel.style.width = view.narrow() ? "100%" : `${panelWidth(size())}px`;
     legend.style.marginLeft = `${side < 300 ? 0 : gutter}px`;
-    legend.style.flexWrap = side + gutter < 300 ? "wrap" : "nowrap";
     for (const layer of [labels, marks]) {
       layer.setAttribute("width", String(gutter + side));
       layer.setAttribute("height", String(side + below));
@@ -147,11 +146,10 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   });
   scope.effect(() => {
     const p = view.pattern();
-    const { cell, gutter, side } = size();
+    const { cell, gutter, side, below } = size();
     const at = cellOf(p, view.cursor());
-    const names = p.causal
-      ? [s("text", { x: gutter + side, y: 12, "text-anchor": "end" }, "key →"), s("text", { x: gutter + side, y: 28, "text-anchor": "end" }, "query ↓")]
-      : [];
+    const name = (y: number, text: string) => s("text", { x: gutter + side, y, "text-anchor": "end" }, text);
+    const names = p.causal ? [name(12, "key →"), name(28, "query ↓")] : [name(side + below, "query ↓  key →")];
     const hovering = view.hover() !== null;
     fill(marks, side > 80 ? names : [], s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
   });

@@ -131,7 +131,11 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
   };
-  const choose = (id: HeadId) => set({ layer: id.layer, head: id.head });
+  const kernel = watchKernel(scope, model);
+  const choose = (id: HeadId) => {
+    set({ layer: id.layer, head: id.head });
+    kernel.ask();
+  };
   return {
     scope,
     model,
@@ -150,7 +154,7 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     bar: scope.trait<string>(model, "bar"),
     scores,
     order,
-    kernel: watchKernel(scope, model),
+    kernel: kernel.state,
     status: scope.trait<Status>(model, "_status"),
     notice: scope.trait<Notice | null>(model, "_notice"),
     failure: scope.trait<Failure | null>(model, "_error"),
@@ -171,7 +175,10 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
       hover.set(null);
       set({ query: spot.query, key: spot.key, locked: lock });
     },
-    run: (prompt) => model.send({ type: "run", prompt }),
+    run: (prompt) => {
+      model.send({ type: "run", prompt });
+      kernel.ask();
+    },
   };
 }
 
