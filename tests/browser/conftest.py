@@ -399,6 +399,9 @@ def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
     home, port = tmp_path_factory.mktemp("lab"), free_port()
     folder, url = home / "notebooks", f"http://127.0.0.1:{port}"
     folder.mkdir()
+    quiet = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # else it asks, over our pictures
     settings = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": port,

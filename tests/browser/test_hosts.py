@@ -401,3 +401,64 @@ def test_papermills_notebooks_keep_the_code_once(tmp_path):
     text = nbformat.writes(made)
     assert text.count("globalThis.miniEvaluated =") == 1
     assert len(text) < len(mini.BUNDLE) + 30_000
+
+
+# -- the real widgets ---------------------------------------------------------------------------------------------
+
+TOKENS = ("<img src=x onerror=alert(1)>", "</script>", "\n", "\t", "\U0001f642", "\u0633\u0644\u0627\u0645", "")
+HEADS = (
+    "import numpy as np; from interpwidgets import AttentionHeads",
+    "patterns = np.random.default_rng(0).dirichlet(np.ones(7), (2, 3, 7)).astype('f4')",
+    f"a = AttentionHeads({TOKENS!r}, patterns)\na",
+    f"b = AttentionHeads({TOKENS!r}, patterns)\nb",
+    f"c = AttentionHeads({TOKENS!r}, patterns)\nc",
+)
+
+
+def three_heads_live(page: Any) -> None:
+    """Three figures of one evaluated bundle, drawn, light as the page, their tokens as text; a key moves one."""
+    figures = page.locator(".iw[data-widget=attention_heads]")
+    figures.nth(2).wait_for(timeout=20_000)
+    assert figures.count() == 3
+    assert page.evaluate("globalThis.__interpwidgets.size") == 1
+    for figure in figures.all():
+        assert figure.get_attribute("data-theme") == "light"
+        inks = figure.locator("[data-part=map] canvas").first.evaluate(
+            """canvas => new Set(new Uint32Array(
+                canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"""
+        )
+        assert inks > 5
+        assert "</script>" in figure.locator("[data-part=strip]").inner_text()
+        assert figure.locator("img").count() == 0
+
+
+def test_attention_heads_live_in_jupyterlab(notebook, shot):
+    page = notebook.run(*HEADS)
+    three_heads_live(page)
+    shot(page, "attention-heads-jupyterlab")
+    notebook.execute("a.layer = 1")
+    page.locator(".iw").first.get_by_text("L1 H").first.wait_for()
+    notebook.reload()
+    three_heads_live(page)
+    page.locator(".iw").first.get_by_text("L1 H").first.wait_for()
+
+
+def test_attention_heads_live_in_marimo(marimo, shot):
+    page = marimo(*HEADS)
+    three_heads_live(page)
+    shot(page, "attention-heads-marimo")
+
+
+def test_attention_heads_live_in_an_exported_page(exported, shot):
+    page = exported(*HEADS)
+    three_heads_live(page)
+    shot(page, "attention-heads-exported")
+    page.emulate_media(color_scheme="dark")
+    page.locator(".iw[data-theme=dark]").nth(2).wait_for()
+    shot(page, "attention-heads-exported-dark")
+
+
+def test_attention_heads_live_in_a_stock_page(stock_html, shot):
+    page = stock_html(*HEADS)
+    three_heads_live(page)
+    shot(page, "attention-heads-stock")
