@@ -129,6 +129,9 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
     heads.style.width = beside ? "" : "100%";
     fill(columns, large, heads);
     (beside ? columns : large).after(strip);
+    // under the map the grid scrolls past it, as long as half of the window is left for the grid
+    const stays = !beside && innerHeight > 2 * (size().side + size().below + 64);
+    large.style.cssText += stays ? ";position:sticky;top:0;z-index:2;background:var(--paper)" : ";position:static";
   });
   const busy = scope.computed(() => view.status().state === "busy");
   fill(
