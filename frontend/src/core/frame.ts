@@ -56,7 +56,7 @@ export interface Keys {
 export function stateLine(scope: Scope, read: Read<{ dot: string; text: string; progress: number | null }>, keys: Keys[], narrow: Read<boolean>): HTMLElement {
   const dot = h("span", { class: "iw-dot", "aria-hidden": "true" });
   const text = h("span", { role: "status", "data-part": "state" });
-  const hints = h("span", { class: "iw-keys", "aria-hidden": "true" }, keys.map((key) => h("span", null, h("kbd", null, key.keys), " ", key.name)));
+  const hints = h("span", { class: "iw-keys", "aria-hidden": "true" }, keys.map((key) => h("span", null, h("span", { class: "iw-key" }, key.keys), " ", key.name)));
   const foot = h("div", { class: "iw-foot" }, dot, text, h("span", { class: "iw-spring" }), hints);
   scope.effect(() => {
     const now = read();

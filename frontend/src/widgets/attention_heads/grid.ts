@@ -192,7 +192,7 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
   const sort = select(scope, "Sort", () => [["layer", "Layer"], ...scoreNames().map((name): [string, string] => [name, capital(name)])], view.sort, view.sort.set);
   const bar = select(scope, "Bar", () => [["none", "None"], ...scoreNames().map((name): [string, string] => [name, capital(name)])], view.bar, view.bar.set);
   const logScale = h("span", { class: "iw-small", title: "Thumbnails show the logarithm of attention, 0.001 to 1" }, "log scale");
-  scope.effect(() => attribute(logScale, "hidden", view.width() < 420));
+  scope.effect(() => attribute(logScale, "hidden", grid().width < 360));
   const title = h("div", { class: "iw-panel-title" }, h("span", { class: "iw-bold" }, "All heads"), logScale, h("span", { class: "iw-spring" }), sort, bar);
 
   const top = s("svg", { height: HEADER, "aria-hidden": "true", style: "position:sticky;top:0;z-index:1;background:var(--paper)" });
