@@ -21,6 +21,7 @@ Fixtures
     bridge      widgets of this process on a page without Jupyter (`Bridge`); ``bridge.kernel = False`` plays a dead one
     notebook    one notebook in a real JupyterLab (`Notebook`)
     marimo      ``marimo(*cells) -> page``: an app of these cells, served by ``marimo run``
+    executed    ``executed(*cells) -> notebook``: run without a page, its widgets saved in it
     exported    ``exported(*cells) -> page``: executed, through `export_html`, opened from disk with the network cut
     stock_html  ``stock_html(*cells) -> page``: the same through nbconvert, its CDN answered from this machine
 
@@ -515,13 +516,18 @@ def notebook(lab: Lab, browser: Any) -> Iterator[Notebook]:
 # -- the other hosts ----------------------------------------------------------------------------------------------
 
 
-def executed(*cells: str) -> Any:
+def execute(*cells: str) -> Any:
     """A notebook of these cells, run as `interpwidgets run` and papermill do: its widgets are saved in it."""
     from nbclient import NotebookClient
 
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(made, timeout=120, kernel_name="python3").execute(cwd=str(HERE))
     return made
+
+
+@pytest.fixture
+def executed() -> Callable[..., Any]:
+    return execute
 
 
 @pytest.fixture
@@ -533,7 +539,7 @@ def exported(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
         def show(*cells: str, **options: Any) -> Any:
             path = tmp_path / f"{uuid.uuid4().hex[:8]}.ipynb"
-            nbformat.write(executed(*cells), path)
+            nbformat.write(execute(*cells), path)
             page, watch = pages.enter_context(watched(browser, **options))
             pages.callback(lambda: _nothing_outside(watch))
             page.context.route(re.compile("^(?!file:|blob:|data:)"), lambda route: route.abort())
@@ -576,7 +582,7 @@ def stock_html(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
         def show(*cells: str) -> Any:
             path = tmp_path / f"{uuid.uuid4().hex[:8]}.html"
-            path.write_text(HTMLExporter().from_notebook_node(executed(*cells))[0])
+            path.write_text(HTMLExporter().from_notebook_node(execute(*cells))[0])
             page, watch = pages.enter_context(watched(browser))
             watches.append(watch)
             page.context.route(re.compile("^https?:"), _answer_cdn)

@@ -1,6 +1,7 @@
 """A widget of a few lines with a bundle of its own: what a host does to it, it does to every widget.
 
-    import mini                     # from here on every new Bundle carries mini.BUNDLE
+    import mini
+    mini.install()                  # from here on every new Bundle of this process carries mini.BUNDLE
     w = mini.example("</script>")
 
 The page shows `count`, the token, the sum of the array's numbers and of a nested one; its buttons count, double the
@@ -78,7 +79,8 @@ def static(name: str, former: Any = _base.static) -> str:
     return BUNDLE if name == "bundle.js" else str(former(name))
 
 
-_base.static = static
+def install() -> None:
+    _base.static = static
 
 
 class Mini(_base.InterpWidget):

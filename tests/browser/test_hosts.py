@@ -12,18 +12,20 @@ import mini
 import nbformat
 import numpy as np
 import pytest
-from conftest import executed
 from ipywidgets import Widget
 
 from interpwidgets.widgets import _base
 
 HOSTILE = "<img src=x onerror=alert(1)></script><!--\u2028\U0001f642"
-THREE = ("import mini, json", "a = mini.example('a')\na", "b = mini.example('b')\nb", "c = mini.example('c')\nc")
+START = "import mini; mini.install()"
+THREE = (START, "a = mini.example('a')\na", "b = mini.example('b')\nb", "c = mini.example('c')\nc")
 STATE = "application/vnd.jupyter.widget-state+json"
 
 
-def texts(page: Any) -> list[str]:
-    return list(page.locator(".mini span").all_inner_texts())
+@pytest.fixture(autouse=True)
+def small_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widgets of this process carry mini's bundle too, in these tests only."""
+    monkeypatch.setattr(_base, "static", mini.static)
 
 
 def shows(page: Any, *parts: str) -> None:
@@ -230,7 +232,7 @@ def test_inline_bundles_make_three_copies_in_jupyterlab(notebook):
 
 
 def test_in_jupyterlab_views_stay_in_step_and_a_cleared_one_is_gone(notebook):
-    page = notebook.run("import mini", "w = mini.example()\nw", "w")
+    page = notebook.run(START, "w = mini.example()\nw", "w")
     shows(page, "count=0", "count=0")
     page.get_by_role("button", name="more").first.click()
     shows(page, "count=1", "count=1")
@@ -266,8 +268,8 @@ def test_jupyterlab_shows_saved_widgets_of_a_fresh_kernel(notebook):
     assert page.evaluate("miniEvaluated") == 1
 
 
-def test_an_untrusted_notebook_shows_the_picture_instead(notebook):
-    made = executed("import mini", "mini.example()")
+def test_an_untrusted_notebook_shows_the_picture_instead(notebook, executed):
+    made = executed(START, "mini.example()")
     assert made.cells[1].outputs[0].data["image/png"].startswith("iVBOR")
     notebook.open(made)
     notebook.page.locator(".jp-OutputArea img").wait_for()
@@ -275,7 +277,7 @@ def test_an_untrusted_notebook_shows_the_picture_instead(notebook):
 
 
 def test_tokens_are_text_in_jupyterlab(notebook):
-    page = notebook.run("import mini", f"mini.example({HOSTILE!r})")
+    page = notebook.run(START, f"mini.example({HOSTILE!r})")
     shows(page, f"token={HOSTILE}")
     assert page.locator(".jp-OutputArea img").count() == 0
 
@@ -292,7 +294,7 @@ def bundle_requests(page: Any) -> list[str]:
 
 def test_marimo_loads_three_widgets_once_and_python_hears_them(marimo):
     page = marimo(
-        "import mini, marimo as mo",
+        f"{START}; import marimo as mo",
         "w = mo.ui.anywidget(mini.example('a'))\nw",
         f"mini.example({HOSTILE!r})",
         "mini.example('c')",
@@ -309,7 +311,7 @@ def test_marimo_loads_three_widgets_once_and_python_hears_them(marimo):
 
 
 def test_each_reader_of_a_marimo_app_finds_the_hidden_model(marimo, browser):
-    page = marimo("import mini", "mini.example('a')", "mini.example('b')")
+    page = marimo(START, "mini.example('a')", "mini.example('b')")
     shows(page, "token=a", "token=b")
     second = browser.new_context().new_page()
     asked = bundle_requests(second)
@@ -321,7 +323,7 @@ def test_each_reader_of_a_marimo_app_finds_the_hidden_model(marimo, browser):
 
 def test_a_marimo_cell_that_runs_again_opens_a_new_hidden_model(marimo):
     page = marimo(
-        "import mini, marimo as mo",
+        f"{START}; import marimo as mo",
         "again = mo.ui.button(value=0, on_click=lambda value: value + 1, label='again')\nagain",
         "mini.example(f'round {again.value}')",
     )
@@ -347,7 +349,7 @@ def test_an_exported_page_is_alive_with_the_network_cut(exported):
 
 def test_nothing_in_an_exported_page_runs_but_its_widgets(exported):
     page = exported(
-        "import mini; from IPython.display import HTML",
+        f"{START}; from IPython.display import HTML",
         f"mini.example({HOSTILE!r})",
         f"print({HOSTILE!r})",
         'HTML(\'<script>document.body.dataset.own = "ran"</script><b id=own onclick="document.title = 1">x</b>\')',
@@ -368,7 +370,7 @@ def test_nothing_in_an_exported_page_runs_but_its_widgets(exported):
 
 def test_an_exported_page_keeps_boxes_and_links(exported):
     page = exported(
-        "import mini, ipywidgets as iw",
+        f"{START}; import ipywidgets as iw",
         "a, b = mini.example('a'), mini.example('b'); held = iw.jslink((a, 'count'), (b, 'count'))",
         "iw.VBox([iw.HTML('<b>two</b>'), iw.HBox([a, b]), iw.IntSlider()])",
     )
@@ -379,13 +381,13 @@ def test_an_exported_page_keeps_boxes_and_links(exported):
 
 
 def test_an_exported_figure_has_a_name_and_a_picture_without_javascript(exported):
-    page = exported("import mini", "mini.example('</noscript>')", java_script_enabled=False)
+    page = exported(START, "mini.example('</noscript>')", java_script_enabled=False)
     figure = page.get_by_role("figure", name="Mini(count=0, token='</noscript>')")
     assert figure.locator("img").count() == 1
 
 
 def test_an_exported_page_follows_the_readers_theme(exported):
-    page = exported("import mini", "mini.example()", color_scheme="dark")
+    page = exported(START, "mini.example()", color_scheme="dark")
     shows(page, "token=a")
     shade = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(shade) == "rgb(17, 17, 17)"
@@ -403,7 +405,7 @@ def test_stock_nbconvert_pages_load_three_widgets_once(stock_html):
     assert page.evaluate("miniEvaluated") == 1
 
 
-def test_papermills_notebooks_keep_the_code_once(tmp_path):
+def test_an_executed_notebook_keeps_the_code_once(executed):
     made = executed(*THREE)
     text = nbformat.writes(made)
     assert text.count("globalThis.miniEvaluated =") == 1
