@@ -20,12 +20,11 @@ from warnings import warn
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
 from safetensors import SafetensorError
@@ -45,9 +44,11 @@ from interpwidgets.models.tiny import demo
 
 BUILT_IN = {"demo": demo}  # name -> a function that builds the model, tokenizer attached
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never pickles, never code
 _HUB_EXTRAS = ["*/*", "consolidated*"]  # other formats of the same weights
+_PATIENCE = 5.0  # seconds
+_FILES = (".gguf", ".safetensors", ".json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _OPENERS = (  # how the name of an architecture ends, and the class that opens it with its output layer
@@ -97,17 +98,19 @@ def load(
 
 def _from_hub(name: str | Path) -> Path:
     """The local copy of a model on the hub, downloaded if it is not in the cache."""
-    if isinstance(name, Path) or not _HUB_NAME.fullmatch(name):
-        raise LoadError(f"there is no directory {str(name)!r}.")
+    if isinstance(name, Path) or not _HUB_NAME.fullmatch(name) or name.endswith(_FILES):
+        raise LoadError(f"there is no file or directory {str(name)!r} (looking from {Path.cwd()}).")
     guess = get_close_matches(name, BUILT_IN, n=1)
     hint = f"; did you mean {guess[0]!r}?" if guess else "."
     try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_EXTRAS))
+        return Path(snapshot_download(
+            name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_EXTRAS, local_files_only=not _on_line(name)
+        ))  # fmt: skip
     except GatedRepoError:
         message = f"{name!r} asks for consent first: accept its terms on the hub, then run `hf auth login`."
     except RepositoryNotFoundError:
         message = f"there is no model {name!r}: not built in, not a directory here, not (publicly) on the hub{hint}"
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError):
+    except LocalEntryNotFoundError:
         message = (
             f"{name!r} is not built in, not a directory here and not downloaded yet, "
             f"and the Hugging Face hub cannot be reached{hint}"
@@ -115,6 +118,17 @@ def _from_hub(name: str | Path) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         message = f"{name!r} could not be fetched from the hub: {_first_line(error)}"
     raise LoadError(message)
+
+
+def _on_line(name: str) -> bool:
+    """Whether the hub answers within seconds. Asked first, because a download waits minutes for a silent network."""
+    try:
+        HfApi().model_info(name, timeout=_PATIENCE)
+    except RepositoryNotFoundError:  # an answer, and gated models are among these
+        raise
+    except Exception:  # whatever the network throws: the cache may do without
+        return False
+    return True
 
 
 def _from_directory(directory: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:

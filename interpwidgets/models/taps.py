@@ -98,7 +98,7 @@ class Tap:
     ) -> None:
         self.anatomy = anatomy(model)
         self._save = {spot for where in _each(save) for spot in self._spots(where)}
-        self._edits = {spot: edit for where, edit in (edits or {}).items() for spot in self._spots(where)}
+        self._edits = {spot: edit for where, edit in _pairs(edits) for spot in self._spots(where)}
         self._saved: dict[tuple[str, int], Tensor] = {}
         self._layer_of = {module: layer for layer, module in enumerate(self.anatomy.attentions)}
         self._cleanup: ExitStack | None = None
@@ -219,6 +219,17 @@ def _each(save: Where | Iterable[Where]) -> list[Where]:
     return list(save)
 
 
+def _pairs(edits: Mapping[Where, Edit] | None) -> Iterable[tuple[Where, Edit]]:
+    if edits is not None and not isinstance(edits, Mapping):
+        raise TapError("say where to edit: Tap(model, edits={site: edit}) or {(site, layer): edit}.")
+    for where, edit in (edits or {}).items():
+        if not isinstance(edit, Tensor) and not callable(edit):
+            raise TapError(
+                f"the edit of {where!r} has to be a function or a tensor; it is a value of type {type(edit).__name__}."
+            )
+        yield where, edit
+
+
 # -- hooks: what enters or leaves a submodule
 
 
@@ -239,12 +250,12 @@ def _hook_at(module: nn.Module, place: Place, flow: Callable[[Tensor], Tensor]) 
 
 
 def _hook_branching(module: nn.Module, flow: Callable[[Tensor], Tensor]) -> Any:
-    """As above for a tensor that also runs past ``module``: an edit is written into the tensor itself."""
+    """As above for a tensor that also runs past ``module``: what is to go on is written into the tensor itself."""
 
     def entering(_: nn.Module, args: tuple[Any, ...]) -> None:
         copy = args[0].clone()  # what is kept must not change when another tap writes
         new = flow(copy)
-        if new is not copy:
+        if new is not copy or copy.requires_grad:  # with gradients, so that they flow through what is kept
             args[0].copy_(new)
 
     return module.register_forward_pre_hook(entering)
