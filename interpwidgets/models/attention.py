@@ -11,6 +11,7 @@ seen.patterns[5, 1]      # layer 5, head 1: [query, key]
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,8 +71,14 @@ def attention_patterns(
         patterns=torch.stack([tap["pattern", layer][0].float().cpu() for layer in range(parts.n_layers)]),
         n_kv_heads=parts.n_kv_heads,
         causal=parts.causal,
-        name=model.name_or_path or type(model).__name__,
+        name=_name(model),
     )
+
+
+def _name(model: Any) -> str:
+    """What people call the model: its name, the last part of its directory, or else its class."""
+    name = str(model.name_or_path or type(model).__name__)
+    return Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
 
 
 def _inputs(parts: Anatomy, text: Any, tokenizer: Any) -> dict[str, Tensor]:

@@ -175,24 +175,23 @@ def _config(directory: Path) -> PreTrainedConfig:
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        kind = _model_type(directory)
-        if kind is None:
-            raise LoadError(f"{directory / 'config.json'} does not say what it describes (model_type).") from None
-        if kind not in CONFIG_MAPPING:
-            raise LoadError(
-                f"transformers {transformers.__version__} has no architecture {kind!r}, named in "
-                f"{directory / 'config.json'}; a newer release may, and code that comes with a model is never run."
-            ) from None
-        raise LoadError(f"{directory / 'config.json'} could not be read: {_first_line(error)}") from None
+        raise LoadError(f"{directory / 'config.json'} {_what_is_wrong(directory / 'config.json', error)}") from None
     return config
 
 
-def _model_type(directory: Path) -> str | None:
+def _what_is_wrong(config: Path, error: Exception) -> str:
     try:
-        kind = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return str(kind)
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError):
+        return "is not valid JSON with the fields of a model."
+    if kind is None:
+        return "does not say what it describes (model_type)."
+    if kind in CONFIG_MAPPING:
+        return f"could not be read: {_first_line(error)}"
+    return (
+        f"describes an architecture that transformers {transformers.__version__} does not have, {kind!r}; "
+        "a newer release may, and code that comes with a model is never run."
+    )
 
 
 def _class_for(config: PreTrainedConfig) -> Any:
