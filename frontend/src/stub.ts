@@ -24,7 +24,7 @@ const load = (hash: string, code: string): Promise<Widgets> => {
 };
 
 const fromModel = async (model: Model): Promise<Widgets> => {
-  const id = model.get<string>("_bundle").replace(/^\w+[_:]/, "");
+  const id = model.get<string>("_bundle").replace(/^(IPY_MODEL_|anywidget:)/, "");
   const held = await Promise.race([model.widget_manager.get_model(id), after(2e3, true)]);
   return load(held.get("hash"), held.get("code"));
 };
@@ -52,10 +52,10 @@ const widgets = async (model: Model): Promise<Widgets> => {
 
 export default {
   async render(context: RenderContext): Promise<Cleanup> {
-    const { el, signal } = context;
-    const found = await widgets(context.model).catch(() => {
-      el.textContent = "interpwidgets: this page has lost the code of the widget. Run the cell again.";
-    });
-    if (found && !signal?.aborted) return found.render(context);
+    const { el, model, signal } = context;
+    const found = await widgets(model).catch(() => {});
+    if (signal?.aborted) return; // the view was removed meanwhile
+    if (found) return found.render(context);
+    el.textContent = "interpwidgets: the code of this widget is lost. Run the cell again.";
   },
 };

@@ -88,13 +88,37 @@ def test_a_removed_view_leaves_nothing_behind(bridge):
     assert "count=3" in kept.inner_text()
 
 
-def test_a_view_removed_while_the_code_loads_is_never_drawn(bridge):
+@pytest.mark.parametrize("found", [True, False], ids=["the code comes", "the code never comes"])
+def test_a_view_removed_while_it_loads_stays_empty(bridge, found):
+    w = mini.example()
+    bridge.pump()
+    bridge.page.evaluate(
+        "id => globalThis.interpwidgetsHost.close(id)", w._bundle.model_id
+    )  # so that the stub has to wait and try again
+    if not found:
+        hurry(bridge.page)
+    bridge.page.evaluate(
+        """(id) => {
+            const el = document.createElement("div"), host = globalThis.interpwidgetsHost;
+            globalThis.drawing = host.view(id, el).then(() => el.childNodes.length);
+            setTimeout(() => host.remove(el), 100);
+        }""",
+        w.model_id,
+    )
+    if found:
+        bridge.page.wait_for_timeout(150)
+        bridge._publish(w._bundle.model_id, "comm_open", {"state": w._bundle.get_state(), "buffer_paths": []}, [])
+        bridge.pump()
+    assert bridge.page.evaluate("globalThis.drawing") == 0
+    assert bridge.page.evaluate("globalThis.miniCleaned ?? 0") == 0
+
+
+def test_a_view_removed_before_its_widget_starts_stays_empty(bridge):
     w = mini.example()
     bridge.pump()
     drawn = bridge.page.evaluate(
         """async (id) => {
             const el = document.createElement("div"), host = globalThis.interpwidgetsHost;
-            document.body.append(el);
             const drawing = host.view(id, el);
             host.remove(el);
             await drawing;
@@ -103,7 +127,6 @@ def test_a_view_removed_while_the_code_loads_is_never_drawn(bridge):
         w.model_id,
     )
     assert drawn == 0
-    assert bridge.page.evaluate("globalThis.miniCleaned ?? 0") == 0
 
 
 def test_a_reload_restores_what_python_knows(bridge):
