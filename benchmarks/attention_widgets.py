@@ -6,8 +6,8 @@
     python benchmarks/attention_widgets.py --sizes 64 --repeat 1
 
 Every case runs in a process of its own, one after the other. A step (building, first paint, one interaction) may take
-60 s, and the process with its browser 4 GB: what passes that is written as such and counts as 60 s. Figures are the
-minimum of the runs. Measured are
+60 s, and the process with its browser 4 GB beside the patterns: what passes that is written as such and counts as
+60 s. Figures are the minimum of the runs. Measured are
 
     build        CPU seconds of Python for the picture, the arrays being there already
     saved        what a notebook keeps of it: HTML of the peers; of ours the widget's state with binary data as base64,
@@ -49,7 +49,8 @@ WIDTH, HEIGHT = 1200, 900
 def random_attention(n_tokens: int) -> tuple[list[str], np.ndarray]:
     """The tokens and patterns [layer, head, query, key] that every case gets."""
     patterns = np.random.default_rng(0).random((LAYERS, HEADS, n_tokens, n_tokens), dtype=np.float32)
-    np.exp(4 * patterns, out=patterns)
+    patterns *= 4
+    np.exp(patterns, out=patterns)
     patterns *= np.tri(n_tokens, dtype=np.float32)
     patterns /= patterns.sum(-1, keepdims=True)
     return [f" tok{i % 50}" for i in range(n_tokens)], patterns
@@ -285,10 +286,11 @@ def steps(process: "subprocess.Popen[bytes]", result: Result) -> Iterator[bytes]
     """The lines of a case, until it ends or passes a cap."""
     assert process.stdout
     limit = START_SECONDS
+    most_bytes = CAP_BYTES + 4 * LAYERS * HEADS * result.n_tokens**2
     while True:
         deadline = time.monotonic() + limit
         while not select.select([process.stdout], [], [], 0.2)[0]:
-            if tree_bytes(process.pid) > CAP_BYTES:
+            if tree_bytes(process.pid) > most_bytes:
                 result.failed = "> 4 GB"
                 return
             if time.monotonic() > deadline:
@@ -377,7 +379,8 @@ def cell(result: Result, name: str, reference: Result | None) -> str:
     if reference is None or not reference.figures.get(name):
         return text
     ratio = value / reference.figures[name]
-    return f"{text} ({'' if reached else '> '}{ratio:.3g}×)"
+    times = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
+    return f"{text} ({'' if reached else '> '}{times}×)"
 
 
 def main() -> None:
