@@ -149,7 +149,7 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 def test_links_in_the_papers_lead_somewhere() -> None:
     for page in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
-        for link in re.findall(r"\]\(([^)\s]+)\)", text(page)):
+        for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\s\"]+)", text(page)):
             assert link.startswith("https://") or (ROOT / link).exists(), f"{page} links to {link}"
 
 
