@@ -21,9 +21,11 @@ import base64
 import hashlib
 import html
 import json
+import mimetypes
 import os
 import re
 import tempfile
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ def export_html(
     if execute:
         _execute(page, source)
     models = _saved_models(page, source)
-    _write(target, _render(page, models, source.stem))
+    _write(target, _render(page, models, source))
     return target
 
 
@@ -255,6 +257,15 @@ def _place_widgets(page: Any, models: dict[str, Any]) -> set[str]:
     return drawn
 
 
+def _note_the_unseen(page: Any, shown: set[str]) -> None:
+    """A line where an output has no form that a page can show; otherwise it would vanish without a word."""
+    for output in _outputs(page):
+        kinds = output.get("data", {}).keys()
+        if kinds and not kinds & shown:
+            note = f"{html.escape(', '.join(kinds))}: this output needs Jupyter."
+            output.data = nbformat.from_dict({"text/html": f'<p class="interpwidgets-note">{note}</p>'})
+
+
 def _figure(output: Any, model_id: str, label: str) -> str:
     return (
         f'<div role="figure" aria-label="{html.escape(label)}">'
@@ -301,14 +312,16 @@ body.jp-Notebook { background: var(--jp-layout-color0); color: var(--jp-content-
 """.replace("POLICY", POLICY)
 
 
-def _render(page: Any, models: dict[str, Any], name: str) -> str:
+def _render(page: Any, models: dict[str, Any], source: Path) -> str:
     drawn = _place_widgets(page, models)
     page.metadata.pop("widgets", None)
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         extra_loaders=[DictLoader({"interpwidgets.html.j2": TEMPLATE})], template_file="interpwidgets.html.j2"
     )
     exporter.environment.globals["dark_theme"] = lambda: _dark_theme(exporter)
-    body, _ = exporter.from_notebook_node(page, resources={"metadata": {"name": name}})
+    _note_the_unseen(page, set(exporter.config.NbConvertBase.display_data_priority))
+    body, _ = exporter.from_notebook_node(page, resources={"metadata": {"name": source.stem}})
+    body = _embed_pictures(body, source.parent.resolve())
     if drawn:
         state = _json(_pack(models, _needed(drawn, models)))
         scripts = (
@@ -319,6 +332,19 @@ def _render(page: Any, models: dict[str, Any], name: str) -> str:
         body = f"{head}{scripts}{closing}{tail}"
     body = re.sub(r"\r\n?", "\n", body)  # as a browser reads it before it takes the hash of a script
     return body.replace(POLICY, _policy(body), 1)
+
+
+def _embed_pictures(body: str, folder: Path) -> str:
+    """Pictures that the text takes from files beside the notebook, as part of the page."""
+
+    def embed(found: re.Match[str]) -> str:
+        path = (folder / urllib.parse.unquote(html.unescape(found["src"]))).resolve()
+        kind, _ = mimetypes.guess_type(path.name)
+        if not (kind and path.is_relative_to(folder) and path.is_file()):
+            return found[0]
+        return f"{found['before']}data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+    return re.sub(r'(?P<before><img\b[^>]*?\ssrc=")(?!\w+:)(?P<src>[^"]+)', embed, body)
 
 
 def _dark_theme(exporter: HTMLExporter) -> str:

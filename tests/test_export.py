@@ -158,6 +158,34 @@ def test_a_widget_that_needs_jupyter_keeps_its_picture_or_text_and_says_so(tmp_p
     assert PNG in text
 
 
+def test_pictures_beside_the_notebook_are_part_of_the_page(tmp_path):
+    (tmp_path / "a picture.png").write_bytes(b"a picture")
+    (tmp_path / "inner").mkdir()
+    made = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(
+                "![one](../a%20picture.png) ![two](b%20c.png) <b>bold</b> ![three](gone.png)"
+            ),
+            nbformat.v4.new_markdown_cell(
+                '<details><summary><img alt="four" src="b c.png"></summary>\n\n**x**\n\n</details>'
+            ),
+        ]
+    )
+    (tmp_path / "inner" / "b c.png").write_bytes(b"a picture")
+    nbformat.write(made, tmp_path / "inner" / "n.ipynb")
+    text = export_html(tmp_path / "inner" / "n.ipynb").read_text("utf-8")
+    sources = {a["alt"]: a["src"] for tag, a in Tags(text).found if tag == "img"}
+    inside = f"data:image/png;base64,{PNG}"
+    assert sources == {"one": "../a%20picture.png", "two": inside, "three": "gone.png", "four": inside}
+    assert "<b>bold</b>" in text
+
+
+def test_an_output_that_no_page_can_show_says_so(tmp_path):
+    plotly = nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": {"data": []}})
+    text = export_html(saved(tmp_path, plotly)).read_text("utf-8")
+    assert "application/vnd.plotly.v1+json: this output needs Jupyter." in text
+
+
 def test_a_notebook_without_widgets_is_a_plain_page(tmp_path):
     text = export_html(saved(tmp_path, nbformat.v4.new_output("stream", text="2"))).read_text("utf-8")
     assert "interpwidgets-state" not in text
