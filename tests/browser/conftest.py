@@ -25,9 +25,9 @@ Fixtures
     exported    ``exported(*cells) -> page``: executed, through `export_html`, opened from disk with the network cut
     stock_html  ``stock_html(*cells) -> page``: the same through nbconvert, its CDN answered from this machine
 
-Every page is watched: an error on the page or in its console fails the test (``.watch.forgive("part of the message")``
-takes one back), ``.watch.outside`` lists every request that left this machine, and ``shot(locator_or_page, "name")``
-keeps a picture in ``$INTERPWIDGETS_SCREENSHOTS`` or in the test's temporary folder.
+Every page is watched. An error on the page or in its console fails the test (``.watch.forgive("part of it")`` takes
+one back), and so does a request that leaves this machine (``.watch.outside``); only `stock_html` may ask, its CDN.
+``shot(locator_or_page, "name")`` keeps a picture in ``$INTERPWIDGETS_SCREENSHOTS`` or in the test's temporary folder.
 """
 
 import ast
@@ -136,6 +136,10 @@ class Watch:
         local = ("data:", "blob:", "file:", "about:", "http://127.0.0.1", "ws://127.0.0.1", "http://localhost")
         if not request.url.startswith(local):
             self.outside.append(request.url)
+
+
+def nothing_outside(watch: Watch) -> None:
+    assert not watch.outside, f"the page asked the network for {watch.outside}"
 
 
 @contextlib.contextmanager
@@ -330,7 +334,7 @@ def bridge(browser: Any) -> Iterator[Bridge]:
         made = Bridge(page)
         with made.connected():
             yield made
-        assert not watch.outside, f"the page asked the network for {watch.outside}"
+        nothing_outside(watch)
 
 
 # -- tier 2: a real JupyterLab ------------------------------------------------------------------------------------
@@ -506,11 +510,12 @@ class Notebook:
 
 @pytest.fixture
 def notebook(lab: Lab, browser: Any) -> Iterator[Notebook]:
-    with watched(browser, viewport={"width": 1100, "height": 1400}) as (page, _):
+    with watched(browser, viewport={"width": 1100, "height": 1400}) as (page, watch):
         made = Notebook(lab, page)
         yield made
         with contextlib.suppress(Exception):
             made.shut_down_kernel()
+        nothing_outside(watch)
 
 
 # -- the other hosts ----------------------------------------------------------------------------------------------
@@ -541,17 +546,13 @@ def exported(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
             path = tmp_path / f"{uuid.uuid4().hex[:8]}.ipynb"
             nbformat.write(execute(*cells), path)
             page, watch = pages.enter_context(watched(browser, **options))
-            pages.callback(lambda: _nothing_outside(watch))
+            pages.callback(nothing_outside, watch)
             page.context.route(re.compile("^(?!file:|blob:|data:)"), lambda route: route.abort())
             page.html = export_html(path)
             page.goto(page.html.as_uri())
             return page
 
         yield show
-
-
-def _nothing_outside(watch: Watch) -> None:
-    assert not watch.outside, f"the page asked the network for {watch.outside}"
 
 
 CDN = {  # what stock nbconvert pages load, and the package that holds it here
@@ -618,7 +619,8 @@ def marimo(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
             command = [sys.executable, "-m", "marimo", "run", str(app), "--headless", "--no-token"]
             command += ["--host", "127.0.0.1", "--port", str(port)]
             running.enter_context(serving(command, f"{url}/health", folder, folder / "log.txt"))
-            page, _ = running.enter_context(watched(browser))
+            page, watch = running.enter_context(watched(browser))
+            running.callback(nothing_outside, watch)
             page.goto(url)
             return page
 
