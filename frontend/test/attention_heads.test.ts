@@ -4,7 +4,7 @@ import { labelled, stride } from "../src/widgets/attention_heads/geometry";
 import { noteOf } from "../src/widgets/attention_heads/names";
 import { shown } from "../src/widgets/attention_heads/strip";
 
-const meta: Meta = { model: "", layers: 1, heads: 2, kv_heads: 2, tokens: 3, causal: true, signed: false, vmax: 1, block: 1, exact: "float32" };
+const meta: Meta = { model: "", layers: 1, heads: 2, kv_heads: 2, tokens: 3, causal: true, signed: false, vmax: 1, block: 1, tile: 1, exact: "float32" };
 const f4 = (...values: number[]) => ({ data: new Uint8Array(new Float32Array(values).buffer), dtype: "f4" as const, shape: [values.length] });
 const u1 = (values: number[], shape: number[]) => ({ data: new Uint8Array(values), dtype: "u1" as const, shape });
 

@@ -23,7 +23,7 @@ from interpwidgets.widgets._scores import head_score, score_places
 Map = NDArray[np.floating[Any]]
 
 THUMB = 64  # cells of a thumbnail per side, at most
-TILE = 512  # cells of the large map per side, at most
+TILE = {True: 512, False: 448}  # cells of the large map per side, at most; causal ones need only half of the square
 DECADES = 4  # what the log codes cover: down to 1e-4 of the largest value
 FLOAT32_BYTES = 256 * 1024  # a tile that is larger in float32 is sent as float16
 FLOAT16_RANGE = (1e-3, 6e4)  # largest values for which float16 keeps the picture
@@ -117,7 +117,7 @@ class Patterns:
     @property
     def tile_block(self) -> int:
         """How many tokens a cell of the large map covers per side."""
-        return -(-self.n_tokens // TILE)
+        return -(-self.n_tokens // TILE[self.causal])
 
     @property
     def tile_dtype(self) -> str:
@@ -128,7 +128,7 @@ class Patterns:
         return "float32" if n_bytes <= FLOAT32_BYTES or not low <= self.vmax <= high else "float16"
 
     def tile(self, layer: int, head: int | None) -> dict[str, Any]:
-        """One head for the page: its values, and above 512 tokens where in each block the largest one is.
+        """One head for the page: its values, and where a cell covers several tokens, where in each block the largest one is.
 
         ``values`` and ``where`` are numpy arrays: [n, n], or if ``packed`` the lower triangle row by row.
         """

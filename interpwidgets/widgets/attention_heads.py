@@ -180,6 +180,7 @@ class AttentionHeads(InterpWidget):
             "signed": patterns.signed,
             "vmax": patterns.vmax,
             "block": patterns.block,
+            "tile": patterns.tile_block,
             "exact": patterns.tile_dtype,
         }
         return {
@@ -558,7 +559,7 @@ def _row_notice(patterns: Patterns) -> dict[str, Any] | None:
 
 
 def _named(patterns: Patterns, layer: int, head: int) -> str:
-    low, high = (f"{value:.3g}".replace("-", "−") for value in patterns.row_sums[layer, head])
+    low, high = (f"{round(value, 3) + 0:.3g}".replace("-", "−") for value in patterns.row_sums[layer, head])
     return f"L{layer} H{head} ({low})" if low == high else f"L{layer} H{head} ({low} to {high})"
 
 

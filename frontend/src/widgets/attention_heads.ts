@@ -42,6 +42,12 @@ function state(view: View): { dot: string; text: string; progress: number | null
   return { dot: "none", text: `No kernel: ${rest} · ${precision}${pooled}`, progress: null };
 }
 
+/** Cells per side of the large map once its head is here. */
+const cells = (view: View) => {
+  const { tokens, tile } = view.meta();
+  return Math.ceil(tokens / tile);
+};
+
 const fileName = (view: View) => `attention_${headName(view.chosen()).replace(" ", "_")}`;
 
 function csv(view: View): string {
@@ -96,7 +102,7 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
     const { layers, heads, kv_heads } = view.meta();
     return { layers, heads, groups: kv_heads < heads ? kv_heads : 1, sorted: view.sort() !== "layer" && view.scores().has(view.sort()) };
   });
-  const size = scope.computed(() => mapSize(view.pattern().n, view.tokens(), width(), devicePixelRatio, shape()));
+  const size = scope.computed(() => mapSize(cells(view), view.tokens(), width(), devicePixelRatio, shape()));
   const grid = scope.computed(() => gridSize(width(), size(), shape()));
   const tallest = scope.computed(() => Math.max(380, size().side + size().below + 32));
   const large = mapPanel(view, size, say);

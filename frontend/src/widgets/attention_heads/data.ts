@@ -12,6 +12,8 @@ export interface Meta {
   vmax: number;
   /** Tokens per side that one thumbnail cell covers. */
   block: number;
+  /** The same for the large map. */
+  tile: number;
   exact: "float32" | "float16";
 }
 

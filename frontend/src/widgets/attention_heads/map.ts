@@ -119,10 +119,12 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     fill(note, noteOf(view.scores(), view.chosen(), view.meta()));
     box.setAttribute("aria-label", `attention pattern of ${headName(view.chosen())}; arrow keys move, Enter locks, Escape releases`);
   });
+  // the map keeps its size while only the thumbnail of a head is known: its cells are larger then
+  const sized = scope.computed(() => ({ ...size(), cell: size().side / view.pattern().n }));
   const painted = scope.computed(() => paint(view.pattern(), view.scale(), view.meta(), view.ramp()));
   scope.effect(() => {
-    const { side, cell, gutter, below, n } = size();
-    const device = Math.max(n, Math.round(side * devicePixelRatio));
+    const { side, cell, gutter, below } = sized();
+    const device = Math.max(view.pattern().n, Math.round(side * devicePixelRatio));
     canvas.width = canvas.height = device;
     canvas.style.cssText = `position:absolute;left:${gutter}px;top:0;width:${side}px;height:${side}px`;
     box.style.height = `${side + below}px`;
@@ -142,11 +144,11 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   scope.effect(() => {
     const p = view.pattern();
     const { row, column } = cellOf(p, view.cursor());
-    fill(labels, axes(view.tokens(), p, size(), row, column, view.cursor()));
+    fill(labels, axes(view.tokens(), p, sized(), row, column, view.cursor()));
   });
   scope.effect(() => {
     const p = view.pattern();
-    const { cell, gutter, side, below } = size();
+    const { cell, gutter, side, below } = sized();
     const at = cellOf(p, view.cursor());
     const name = (y: number, text: string) => s("text", { x: gutter + side, y, "text-anchor": "end" }, text);
     const names = p.causal ? [name(12, "key →"), name(28, "query ↓")] : [name(side + below, "query ↓  key →")];
