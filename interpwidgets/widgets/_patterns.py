@@ -128,7 +128,7 @@ class Patterns:
         return "float32" if n_bytes <= FLOAT32_BYTES or not low <= self.vmax <= high else "float16"
 
     def tile(self, layer: int, head: int | None) -> dict[str, Any]:
-        """One head for the page: its values, and where a cell covers several tokens, where in each block the largest one is.
+        """One head for the page: its values and, if a cell covers several tokens, where in it the largest one is.
 
         ``values`` and ``where`` are numpy arrays: [n, n], or if ``packed`` the lower triangle row by row.
         """

@@ -212,11 +212,8 @@ def test_the_tab_key_reaches_every_control_and_leaves(bridge):
     seen = []
     for _ in range(20):
         bridge.page.keyboard.press("Tab")
-        seen.append(
-            bridge.page.evaluate(
-                "() => document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.textContent"
-            )
-        )
+        active = "document.activeElement"
+        seen.append(bridge.page.evaluate(f"{active}.id || {active}.ariaLabel || {active}.textContent"))
         if seen[-1] == "after":
             break
     assert seen[-1] == "after", f"the Tab key is caught: {seen}"
