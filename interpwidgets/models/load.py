@@ -13,6 +13,8 @@ Only safetensors weights are read, and no code that comes with a model is ever r
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +41,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from interpwidgets.models.tiny import demo
 
@@ -48,6 +51,7 @@ _HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never pickles, never code
 _HUB_EXTRAS = ["*/*", "consolidated*"]  # other formats of the same weights
 _PATIENCE = 5.0  # seconds
+_WORTH_A_BAR = 100_000_000  # bytes of weights
 _FILES = (".gguf", ".safetensors", ".json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -135,9 +139,11 @@ def _from_directory(directory: Path, name: str, dtype: torch.dtype) -> PreTraine
     _check(directory)
     config = _config(directory)
     try:
-        model, report = _class_for(config).from_pretrained(
-            directory, config=config, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
+        with _progress_bar_for(directory):
+            model, report = _class_for(config).from_pretrained(
+                directory, config=config, dtype=dtype, use_safetensors=True, local_files_only=True,
+                output_loading_info=True,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise LoadError(f"the weights in {directory} could not be read: {_first_line(error)}") from None
     missing = [key for key in sorted(report["missing_keys"]) if "pooler" not in key]
@@ -150,6 +156,20 @@ def _from_directory(directory: Path, name: str, dtype: torch.dtype) -> PreTraine
     model.tokenizer = _tokenizer(directory)
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+@contextmanager
+def _progress_bar_for(directory: Path) -> Iterator[None]:
+    """The library draws a progress bar while it reads weights; for models that are there at once, it does not."""
+    small = sum(file.stat().st_size for file in directory.glob("*.safetensors")) < _WORTH_A_BAR
+    if not (small and logging.is_progress_bar_enabled()):
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _check(directory: Path) -> None:
