@@ -165,11 +165,11 @@ def _progress_bar_for(directory: Path) -> Iterator[None]:
     if not (small and logging.is_progress_bar_enabled()):
         yield
         return
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _check(directory: Path) -> None:
