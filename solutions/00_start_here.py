@@ -94,9 +94,9 @@ heads.selected.sum(axis=1).round(3)
 #
 # </details>
 #
-# The picture opens on the head with the highest *induction* score: the one at the bottom of the drawing. It is the reason
-# why a model that has read "Lily found" expects "found" after the next "Lily", without ever having heard of Lily.
-# Finding such heads in a trained model, and building the measure that finds them, is what the first full chapter is about.
+# The picture opens on the head with the highest *induction* score: the lower one of the drawing. Because of it, this
+# model expects "found" after the second "Lily": it has read "Lily found" before. Finding such heads in a trained model,
+# and building the measure that finds them, is what the first full chapter is about.
 #
 # ## Open another model
 #
@@ -105,12 +105,13 @@ heads.selected.sum(axis=1).round(3)
 # - `MODEL = "gpt2"`, or any other name on the [Hugging Face hub](https://huggingface.co/models?library=transformers), downloads that model once;
 # - `MODEL = "path/to/a/model"` opens a directory with `config.json` and safetensors weights, without a network.
 #
-# Heads of trained models are less tidy than these: most of them do several things, and many simply look at the first token.
+# Heads of trained models are less tidy than these. You will meet many that mostly look at the first token; that is a
+# known habit, the *attention sink* [1].
 #
 # ## What we did not show
 #
 # - Where a head looks is not what it *does*. What it carries from there, and whether anything later uses it, are separate questions;
-#   how much attention alone explains has been argued both ways [1, 2].
+#   how much attention alone explains has been argued both ways [2, 3].
 # - The rest of the model: the MLPs, the stream that every layer reads and writes, the output.
 #
 # ## Going further
@@ -118,8 +119,9 @@ heads.selected.sum(axis=1).round(3)
 # - Elhage et al. (2021), [A Mathematical Framework for Transformer Circuits](https://transformer-circuits.pub/2021/framework/index.html):
 #   what a head reads, what it writes, and how two of them make an induction head.
 # - Olsson et al. (2022), [In-context Learning and Induction Heads](https://arxiv.org/abs/2209.11895): such heads in models of every size.
-# - [1] Jain and Wallace (2019), [Attention is not Explanation](https://arxiv.org/abs/1902.10186).
-#   [2] Wiegreffe and Pinter (2019), [Attention is not not Explanation](https://arxiv.org/abs/1908.04626).
+# - [1] Xiao et al. (2023), [Efficient Streaming Language Models with Attention Sinks](https://arxiv.org/abs/2309.17453).
+#   [2] Jain and Wallace (2019), [Attention is not Explanation](https://arxiv.org/abs/1902.10186).
+#   [3] Wiegreffe and Pinter (2019), [Attention is not not Explanation](https://arxiv.org/abs/1908.04626).
 #
 # | You want | You write |
 # |:--|:--|

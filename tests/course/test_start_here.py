@@ -71,6 +71,12 @@ def test_every_row_adds_up_to_one(names: dict[str, Any]) -> None:
     assert np.allclose(names["heads"].selected.sum(axis=1), 1, atol=1e-3)
 
 
+def test_the_model_expects_what_came_after_the_earlier_lily(names: dict[str, Any]) -> None:
+    model = names["model"]
+    expected = model(**model.tokenizer(names["SENTENCE"], return_tensors="pt")).logits[0, -1].argmax()
+    assert model.tokenizer.decode(expected).strip() == "found"
+
+
 def test_the_answers_are_those_of_the_model() -> None:
     from interpwidgets.models.tiny import HEADS
 
