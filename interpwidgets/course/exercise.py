@@ -71,7 +71,7 @@ class Found:
 class Exercise:
     """One thing that the learner writes.
 
-    ``reference`` lives in ``interpwidgets.methods`` and has the name and the parameters that the learner's function has.
+    ``reference`` lives in ``interpwidgets.methods`` and has the name and parameters of the learner's function.
     ``drive(answer, *arguments)`` turns an answer that is no plain function of arrays (a class, a loop) into arrays.
     ``accepted`` are right answers written in other ways; the tests hold that they pass. ``axes`` names the axes of the
     result ("layer", "head"). ``tolerance``: dtype name -> (relative, absolute), over the defaults of `check`.
@@ -112,8 +112,8 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """Pick one option, or type a number: ``number`` with ``unit``, right within ``within``; ``slips`` maps wrong numbers
-    that people really give to a sentence. ``reason`` is told with the right number."""
+    """Pick one option, or type a number: ``number`` with ``unit``, right within ``within``; ``slips`` maps wrong
+    numbers that people really give to a sentence. ``reason`` is told with the right number."""
 
     id: str
     title: str
