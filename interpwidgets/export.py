@@ -8,16 +8,20 @@
     ┌ lesson.html ─────────────────────────────────────────────────────────────┐
     │ the notebook, in JupyterLab's style, light or dark as the reader chooses │
     │ <div data-interpwidgets-model="1a2b"></div>       one per widget view    │
+    │ <div data-interpwidgets-figure="0"></div>         one per plotly figure  │
+    │ <script type="text/plain">        plotly.js, packed, if it has figures   │
     │ <script type="application/json">  the saved states, the code once        │
     │ <script type="module">            host.js: frontend/src/host             │
     └──────────────────────────────────────────────────────────────────────────┘
 
 The page may not use the network: a Content-Security-Policy in its head allows the scripts that were in the notebook
 when it was exported, by their hashes, and nothing else. So a token such as ``<img src=x onerror=...>`` could not run
-even if it slipped through the escaping.
+even if it slipped through the escaping. For the same reason a plotly figure draws in SVG only: its WebGL traces
+(``scattergl``) would need ``eval``, its maps the network.
 """
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -27,6 +31,7 @@ import re
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 from interpwidgets.widgets._base import static
+from interpwidgets.widgets.figure import PLOTLY, THEMES
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -249,7 +255,7 @@ def _place_widgets(page: Any, models: dict[str, Any]) -> set[str]:
         model = models.get(model_id)
         if model and _can_draw(model):
             drawn.add(model_id)
-            markup = _figure(output, model_id, _label(output, model))
+            markup = _widget(output, model_id, _label(output, model))
         else:
             markup = _note(output, model)
         output.data = nbformat.from_dict({"text/html": markup})
@@ -266,7 +272,7 @@ def _note_the_unseen(page: Any, shown: set[str]) -> None:
             output.data = nbformat.from_dict({"text/html": f'<p class="interpwidgets-note">{note}</p>'})
 
 
-def _figure(output: Any, model_id: str, label: str) -> str:
+def _widget(output: Any, model_id: str, label: str) -> str:
     return (
         f'<div role="figure" aria-label="{html.escape(label)}">'
         f'<div data-interpwidgets-model="{html.escape(model_id)}"></div>'
@@ -279,6 +285,53 @@ def _note(output: Any, model: Any) -> str:
     why = "needs Jupyter" if model else "was not saved with the notebook"
     note = f"{html.escape(name)} {why}; this is its picture or text."
     return f'<p class="interpwidgets-note">{note}</p>{_picture(output, name)}'
+
+
+# -- plotly figures -----------------------------------------------------------------------------------------------
+
+
+def _place_figures(page: Any) -> list[Any]:
+    """Put a container where each plotly figure was shown; returns what plotly.js draws there."""
+    specs: list[Any] = []
+    for output in _outputs(page):
+        spec = output.get("data", {}).get(PLOTLY)
+        if not isinstance(spec, dict):
+            continue
+        words = output.metadata.get("interpwidgets") or {}  # of `interpwidgets.widgets.figure`; other figures have none
+        if words.get("room"):
+            spec = _untitled(spec, words["room"])
+        markup = _figure(output, len(specs), words, spec.get("layout", {}).get("height", 360))
+        specs.append(spec)
+        output.data = nbformat.from_dict({"text/html": markup})
+        output.metadata["interpwidgets"] = True
+    return specs
+
+
+def _untitled(spec: Any, room: int) -> Any:
+    """The figure without its title and the room for it: a page sets titles as text that breaks its lines."""
+    layout = {name: value for name, value in spec["layout"].items() if name != "title"}
+    layout["height"] -= room
+    layout["margin"] = {**layout["margin"], "t": layout["margin"]["t"] - room}
+    return {**spec, "layout": layout}
+
+
+def _figure(output: Any, number: int, words: Any, height: int) -> str:
+    alt = html.escape(words.get("alt") or _text(output) or "a plotly figure")
+    title, caption = (html.escape(words.get(name, "")) for name in ("title", "caption"))
+    heading = f"<figcaption><strong>{title}</strong><span>{caption}</span></figcaption>" if title or caption else ""
+    return (
+        f'<figure class="interpwidgets-plot">{heading}'
+        f'<div role="img" aria-label="{alt}" data-interpwidgets-figure="{number}" style="height: {int(height)}px">'
+        f"</div><noscript>{_picture(output, words.get('alt', 'a plotly figure'))}</noscript></figure>"
+    )
+
+
+@cache
+def _plotly() -> str:
+    """plotly.js as the package plotly brings it, packed to two fifths of its size."""
+    from plotly.offline import get_plotlyjs
+
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode("utf-8"), mtime=0)).decode()
 
 
 # -- the page -----------------------------------------------------------------------------------------------------
@@ -301,6 +354,11 @@ TEMPLATE = """
 body.jp-Notebook { background: var(--jp-layout-color0); color: var(--jp-content-font-color1); }
 .interpwidgets-figure { min-width: 0; padding: 8px 0; }
 .interpwidgets-figure img { max-width: 100%; }
+.interpwidgets-plot { margin: 0; min-width: 0; }
+.interpwidgets-plot > div { width: 100%; overflow: hidden; }
+.interpwidgets-plot figcaption { max-width: 640px; margin-bottom: 8px; color: light-dark(#535b65, #a9b0b9);
+  font: 12px/16px "Helvetica Neue", Arial, "Liberation Sans", sans-serif; }
+.interpwidgets-plot strong { display: block; font-size: 14px; line-height: 20px; color: light-dark(#1a1d21, #e7e9ec); }
 .interpwidgets-note { color: var(--jp-content-font-color2); font-size: 12px; margin: 0 0 4px; }
 </style>
 {% endblock %}
@@ -314,6 +372,7 @@ body.jp-Notebook { background: var(--jp-layout-color0); color: var(--jp-content-
 
 def _render(page: Any, models: dict[str, Any], source: Path) -> str:
     drawn = _place_widgets(page, models)
+    figures = _place_figures(page)
     page.metadata.pop("widgets", None)
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         extra_loaders=[DictLoader({"interpwidgets.html.j2": TEMPLATE})], template_file="interpwidgets.html.j2"
@@ -322,16 +381,22 @@ def _render(page: Any, models: dict[str, Any], source: Path) -> str:
     _note_the_unseen(page, set(exporter.config.NbConvertBase.display_data_priority))
     body, _ = exporter.from_notebook_node(page, resources={"metadata": {"name": source.stem}})
     body = _embed_pictures(body, source.parent.resolve())
-    if drawn:
-        state = _json(_pack(models, _needed(drawn, models)))
-        scripts = (
-            f'<script type="application/json" id="interpwidgets-state">{state}</script>'
-            f'<script type="module">{static("host.js")}</script>'
-        )
+    if drawn or figures:
         head, closing, tail = body.rpartition("</body>")
-        body = f"{head}{scripts}{closing}{tail}"
+        body = f"{head}{_scripts(_pack(models, _needed(drawn, models)), figures)}{closing}{tail}"
     body = re.sub(r"\r\n?", "\n", body)  # as a browser reads it before it takes the hash of a script
     return body.replace(POLICY, _policy(body), 1)
+
+
+def _scripts(state: dict[str, Any], figures: list[Any]) -> str:
+    plotly = ""
+    if figures:
+        state = {**state, "figures": figures, "colours": THEMES}
+        plotly = f'<script type="text/plain" id="interpwidgets-plotly">{_plotly()}</script>'
+    return (
+        f'{plotly}<script type="application/json" id="interpwidgets-state">{_json(state)}</script>'
+        f'<script type="module">{static("host.js")}</script>'
+    )
 
 
 def _embed_pictures(body: str, folder: Path) -> str:

@@ -181,9 +181,9 @@ def test_pictures_beside_the_notebook_are_part_of_the_page(tmp_path):
 
 
 def test_an_output_that_no_page_can_show_says_so(tmp_path):
-    plotly = nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": {"data": []}})
+    plotly = nbformat.v4.new_output("display_data", {"application/geo+json": {"data": []}})
     text = export_html(saved(tmp_path, plotly)).read_text("utf-8")
-    assert "application/vnd.plotly.v1+json: this output needs Jupyter." in text
+    assert "application/geo+json: this output needs Jupyter." in text
 
 
 def test_a_notebook_without_widgets_is_a_plain_page(tmp_path):

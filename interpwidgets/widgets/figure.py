@@ -62,7 +62,7 @@ THEMES: dict[str, tuple[str, str]] = {
 
 FONT = '"Helvetica Neue", Arial, "Liberation Sans", sans-serif'
 CONFIG = {"displayModeBar": False, "displaylogo": False, "typesetMath": False}
-HEIGHT = 320  # of the plot alone; title and caption are added
+HEIGHT = 344  # of the plot in px; title and caption are added
 WRAP = 96  # characters in a line of the caption, in a notebook
 
 
@@ -86,13 +86,21 @@ def _template() -> dict[str, Any]:
     }
     dashes = (("solid", 2, "circle"), ("7px,3px", 1.5, "square"), ("2px,3px", 1.5, "diamond"), ("solid", 1, "x"))
     series = [{"line": {"dash": d, "width": w}, "marker": {"symbol": s, "size": 6}} for d, w, s in dashes]
-    bar = {"colorbar": {"thickness": 8, "outlinewidth": 0, "ticks": "outside", "ticklen": 4, "tickcolor": EDGE}}
+    bar = {
+        "thickness": 8,
+        "outlinewidth": 0,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": EDGE,
+        "tickfont": {"size": 11},
+    }
+    map_ = {"colorbar": bar, "colorscale": _stops(SEQUENTIAL)}
     background, text, border = _HOVER
     layout = {
         "font": {"family": FONT, "size": 12, "color": QUIET},
         "colorway": [ACCENT, SERIES_2, SERIES_3, INK],
         "colorscale": {"sequential": _stops(SEQUENTIAL), "diverging": _stops(DIVERGING)},
-        "coloraxis": bar,
+        "coloraxis": {"colorbar": bar},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": {**axis, "showgrid": False, "showline": True},
@@ -108,7 +116,7 @@ def _template() -> dict[str, Any]:
         "annotationdefaults": {"arrowcolor": EDGE, "arrowwidth": 1, "arrowhead": 0, "font": {"size": 11}},
         "shapedefaults": {"line": {"color": EDGE, "width": 1}},
     }
-    return {"data": {"scatter": series, "heatmap": [bar]}, "layout": layout}
+    return {"data": {"scatter": series, "heatmap": [map_], "contour": [map_]}, "layout": layout}
 
 
 # -- text ---------------------------------------------------------------------------------------------------------
@@ -154,15 +162,16 @@ class Figure:
     ``spec``: the description that plotly.js draws, ``{"data", "layout", "config"}``; ``alt``, ``title``, ``caption``.
     """
 
-    def __init__(self, spec: dict[str, Any], alt: str, title: str, caption: str) -> None:
+    def __init__(self, spec: dict[str, Any], alt: str, title: str, caption: str, room: int) -> None:
         self.spec, self.alt, self.title, self.caption = spec, alt, title, caption
+        self._room = room  # what title and caption take of the height, in px
 
     def __repr__(self) -> str:
         heading = f"{self.title}. " if self.title else ""
         return f"Figure: {heading}{self.alt}"
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        words = {"alt": self.alt, "title": self.title, "caption": self.caption}
+        words = {"alt": self.alt, "title": self.title, "caption": self.caption, "room": self._room}
         return {PLOTLY: self.spec, "text/plain": repr(self)}, {"interpwidgets": words}
 
     def _display_(self) -> Any:
@@ -180,7 +189,7 @@ def figure(fig: Any, alt: str = "", title: str | None = None, caption: str | Non
     """Show a plotly figure in our look.
 
     ``fig``: a ``plotly.graph_objects.Figure``; it stays as it is. Its template is replaced by ours; colours, sizes and
-    ranges that it sets itself are kept.
+    ranges that it sets itself are kept; a height is that of the plot without title and caption.
     ``alt``: what the figure shows, in a sentence, for readers who do not see it. Say the finding, not the kind of plot.
     ``title``, ``caption``: text above the figure.
 
@@ -190,13 +199,12 @@ def figure(fig: Any, alt: str = "", title: str | None = None, caption: str | Non
     spec = _described(fig)
     layout = spec["layout"]
     layout["template"] = _template()
-    top = 8 + 24 * _has_legend(spec)
     title, caption = spelled(title or "").strip(), spelled(caption or "").strip()
-    if title or caption:
-        top += _add_title(layout, title, caption)
-    layout.setdefault("margin", {"t": top, "r": 16, "b": 8, "l": 8})
-    layout.setdefault("height", HEIGHT + top)
-    return Figure(spec, alt, title, caption)
+    room = _add_title(layout, title, caption) if title or caption else 0
+    margin = {"t": 8 + 24 * _has_legend(spec), "r": 16, "b": 8, "l": 8, **layout.get("margin", {})}
+    layout["margin"] = {**margin, "t": margin["t"] + room}
+    layout["height"] = layout.get("height", HEIGHT) + room
+    return Figure(spec, alt, title, caption, room)
 
 
 def _sentence(alt: Any) -> str:

@@ -1,5 +1,6 @@
 /** An exported page: every model comes from the page itself, and nobody answers but the page. */
 import { decode, putBuffers, type Path, type State } from "./codec";
+import { type Colours, showFigures, type Spec } from "./figures";
 import { Host } from "./host";
 import type { Kernel } from "./model";
 
@@ -7,6 +8,8 @@ interface Saved {
   models: Record<string, { state: State; esm?: number; css?: number; buffers?: { path: Path; data: string }[] }>;
   /** Module and style texts, each once however many widgets use it. */
   texts: string[];
+  figures?: Spec[];
+  colours?: Colours;
 }
 
 /** What the widgets hear on a page without a kernel: a ping is answered at once, so that nobody waits. */
@@ -39,10 +42,11 @@ function followTheme(): void {
   apply();
 }
 
-/** Draws every widget of the page; returns what it drew. */
+/** Draws every widget of the page, then its figures. */
 export async function showPage(state: HTMLElement): Promise<void> {
   followTheme();
-  const host = open(JSON.parse(state.textContent ?? "") as Saved);
+  const saved = JSON.parse(state.textContent ?? "") as Saved;
+  const host = open(saved);
   const places = document.querySelectorAll<HTMLElement>("[data-interpwidgets-model]");
   const forever = new AbortController().signal;
   await Promise.all(
@@ -55,5 +59,6 @@ export async function showPage(state: HTMLElement): Promise<void> {
       }
     }),
   );
+  if (saved.figures) await showFigures(saved.figures, saved.colours ?? {});
   document.documentElement.dataset.interpwidgets = "ready";
 }
