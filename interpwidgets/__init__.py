@@ -13,17 +13,43 @@ from typing import TYPE_CHECKING, Any
 from interpwidgets._version import __version__
 
 if TYPE_CHECKING:
+    from interpwidgets.course.check import check
+    from interpwidgets.course.hints import hint, reset, solution
+    from interpwidgets.course.progress import progress
+    from interpwidgets.course.questions import answer, ask
     from interpwidgets.models.load import load
     from interpwidgets.models.taps import Tap
     from interpwidgets.widgets.attention_heads import AttentionHeads
+    from interpwidgets.widgets.figure import figure
 
 _HOMES = {
     "AttentionHeads": "interpwidgets.widgets.attention_heads",
     "Tap": "interpwidgets.models.taps",
+    "answer": "interpwidgets.course.questions",
+    "ask": "interpwidgets.course.questions",
+    "check": "interpwidgets.course.check",
+    "figure": "interpwidgets.widgets.figure",
+    "hint": "interpwidgets.course.hints",
     "load": "interpwidgets.models.load",
+    "progress": "interpwidgets.course.progress",
+    "reset": "interpwidgets.course.hints",
+    "solution": "interpwidgets.course.hints",
 }
 
-__all__ = ["AttentionHeads", "Tap", "__version__", "load"]
+__all__ = [
+    "AttentionHeads",
+    "Tap",
+    "__version__",
+    "answer",
+    "ask",
+    "check",
+    "figure",
+    "hint",
+    "load",
+    "progress",
+    "reset",
+    "solution",
+]
 
 
 def __getattr__(name: str) -> Any:

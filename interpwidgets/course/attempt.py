@@ -1,0 +1,196 @@
+"""One call of somebody's function: what came back, or where it stopped, and what else it did.
+
+    outcome = attempt(answer, (pattern, 4), None, seconds=10)
+    outcome.value           # what it returned, or
+    outcome.error           # the exception, its traceback cut to the person's own code (`theirs`)
+    outcome.changed         # the arguments that it modified in place: [0]
+
+An attempt leaves the process as it was: random state, default dtype and gradient mode are put back, and what the
+function prints is kept (the first 20,000 characters) instead of filling the notebook once per case.
+"""
+
+import contextlib
+import io
+import random
+import sys
+import sysconfig
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import numpy as np
+import torch
+
+from interpwidgets.course.exercise import Answer, Arguments
+from interpwidgets.course.limits import TimeUp, time_limit
+
+_PRINTED = 20_000
+_OURS = str(Path(__file__).resolve().parent.parent)
+_LIBRARIES = tuple(
+    {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+@dataclass
+class Outcome:
+    """What one call did. ``error`` is None if it returned ``value``; ``seconds`` is its time alone."""
+
+    value: Any = None
+    error: BaseException | None = None
+    changed: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    printed: str = ""
+
+
+def attempt(answer: Answer, arguments: Arguments, drive: Callable[..., Any] | None, seconds: float) -> Outcome:
+    """Call ``answer`` (through ``drive`` if there is one) on a copy of ``arguments``, for at most ``seconds``.
+
+    Every exception ends up in the outcome, `TimeUp` and ``SystemExit`` too; only Ctrl-C passes through.
+    """
+    outcome = Outcome()
+    given = copied(arguments)
+    before = [_frozen(argument) for argument in given]
+    printed = _Bounded()
+    with _undisturbed(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        begin = time.perf_counter()
+        try:
+            with time_limit(seconds):
+                begin = time.perf_counter()
+                outcome.value = drive(answer, *given) if drive else answer(*given)
+                _finish(given)
+                outcome.seconds = time.perf_counter() - begin
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("stopped by you") from None
+        except BaseException as error:  # whatever it is, it is a result
+            outcome.error, outcome.seconds = error, time.perf_counter() - begin
+    outcome.printed = printed.getvalue()
+    outcome.changed = [
+        at for at, (now, then) in enumerate(zip(given, before, strict=True)) if not _as_it_was(now, then)
+    ]
+    return outcome
+
+
+def _finish(arguments: Arguments) -> None:
+    """Wait for the accelerator, so that its time counts and its errors arrive here."""
+    if any(isinstance(argument, torch.Tensor) and argument.is_cuda for argument in arguments):
+        torch.cuda.synchronize()
+
+
+class _Bounded(io.StringIO):
+    def write(self, text: str) -> int:
+        if (room := _PRINTED - self.tell()) > 0:
+            super().write(text[:room])
+        return len(text)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The same random numbers for every call, and afterwards everything as it was."""
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    with torch.random.fork_rng(devices=_started_gpus()):
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the learner may use the old one
+        torch.manual_seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
+
+
+def _started_gpus() -> list[int]:
+    started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return [*range(torch.cuda.device_count())] if started else []
+
+
+# -- arguments ----------------------------------------------------------------------------------------------------
+
+
+def copied(value: Any) -> Any:
+    """A copy that an answer may spoil: tensors (strides kept), arrays, containers; anything else is passed as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone(memory_format=torch.preserve_format).requires_grad_(value.requires_grad)
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, torch.Generator):
+        return value.clone_state()
+    if type(value) in (list, tuple):
+        return type(value)(copied(item) for item in value)
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return value
+
+
+def strided(value: Any) -> Any:
+    """The same numbers, every second place in memory: right code does not notice."""
+    if isinstance(value, torch.Tensor) and value.dim():
+        spread = value.new_zeros(*value.shape[:-1], 2 * value.shape[-1])
+        spread[..., ::2] = value.detach()
+        return spread[..., ::2].requires_grad_(value.requires_grad)
+    if type(value) in (list, tuple):
+        return type(value)(strided(item) for item in value)
+    return value
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, torch.nn.Module):
+        return [(parameter, parameter._version) for parameter in value.parameters()]
+    return copied(value)
+
+
+def _as_it_was(now: Any, then: Any) -> bool:
+    if isinstance(now, torch.nn.Module):
+        return all(parameter._version == version for parameter, version in then)
+    if isinstance(now, torch.Tensor):
+        return now.shape == then.shape and now.dtype == then.dtype and _same(now, then)
+    if isinstance(now, np.ndarray):
+        return now.shape == then.shape and bool(((now == then) | ((now != now) & (then != then))).all())
+    if type(now) in (list, tuple):
+        return len(now) == len(then) and all(map(_as_it_was, now, then))
+    if type(now) is dict:
+        return now.keys() == then.keys() and all(_as_it_was(now[key], then[key]) for key in now)
+    return True
+
+
+def _same(now: torch.Tensor, then: torch.Tensor) -> bool:
+    now, then = now.detach(), then.detach()
+    if torch.equal(now, then):
+        return True
+    return bool(((now == then) | ((now != now) & (then != then))).all())
+
+
+# -- where it stopped ---------------------------------------------------------------------------------------------
+
+
+def theirs(error: BaseException, answer: Any) -> tuple[CodeType, int] | None:
+    """The innermost place of an exception in the person's own code: the function's code, the line; or None."""
+    code = getattr(answer, "__code__", None)
+    own = code.co_filename if code else ""
+    places = [place for place in _places(error) if place[0].co_filename == own or not _library(place[0].co_filename)]
+    return places[-1] if places else None
+
+
+def _places(error: BaseException) -> Sequence[tuple[CodeType, int]]:
+    if isinstance(error, TimeUp) and error.stood:
+        calls = [at for at, (code, _) in enumerate(error.stood) if code is attempt.__code__]
+        return error.stood[calls[-1] + 1 :] if calls else ()
+    steps = traceback.walk_tb(error.__traceback__)
+    return [(frame.f_code, line) for frame, line in steps]
+
+
+def innermost(error: BaseException) -> CodeType | None:
+    """The code in which an exception was raised."""
+    places = _places(error)
+    return places[-1][0] if places else None
+
+
+def _library(name: str) -> bool:
+    if name.startswith("<") and not name.startswith(("<ipython", "<string", "<stdin")):
+        return True
+    path = str(Path(name).resolve()) if not name.startswith("<") else name
+    return path.startswith((_OURS, *_LIBRARIES)) or path.startswith(str(Path(sys.base_prefix) / "lib"))

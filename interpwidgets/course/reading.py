@@ -1,0 +1,161 @@
+"""Python's error messages, read aloud to somebody who meets them for the first time.
+
+failure = stopped(error, answer, case="A B C D", seconds=10)
+failure.headline            # "in your line 4."
+failure.stop.message        # "index 8 is out of bounds for dimension 2 with size 8"
+failure.sentences           # ["Dimension 2 has 8 entries, so its last index is 7; your code asks for index 8."]
+"""
+
+import linecache
+import re
+from collections.abc import Callable
+from typing import Any
+
+from interpwidgets.course.attempt import theirs
+from interpwidgets.course.compare import kind
+from interpwidgets.course.limits import TimeUp
+from interpwidgets.course.verdict import Failure, Stop
+
+_AROUND = 4  # lines shown on each side of theirs
+
+_Reading = Callable[[re.Match[str]], str]
+
+_SENTENCES: list[tuple[str, str, str | _Reading]] = [
+    (
+        "IndexError",
+        r"index (-?\d+) is out of bounds for dimension (\d+) with size (\d+)",
+        lambda m: (
+            f"Dimension {m[2]} has {m[3]} entries, so its last index is {int(m[3]) - 1}; your code asks for {m[1]}."
+        ),
+    ),
+    ("IndexError", r"too many indices for tensor of dimension (\d+)", r"The tensor has \1 axes and you index more."),
+    ("IndexError", r"Dimension out of range", "You name an axis that this tensor does not have."),
+    ("IndexError", r"list index out of range", "The list is shorter than your index."),
+    (
+        "RuntimeError",
+        r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)",
+        r"Two tensors meet whose axes have \1 and \2 entries, so they do not fit together.",
+    ),
+    (
+        "RuntimeError",
+        r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)",
+        r"A matrix product needs the same length in the middle; here it is \2 and \3. Is one of them to be transposed?",
+    ),
+    ("RuntimeError", r"view size is not compatible", "`view` needs numbers that lie side by side; `reshape` does not."),
+    ("RuntimeError", r"shape '(.+)' is invalid for input of size (\d+)", r"\2 numbers do not fit into the shape \1."),
+    (
+        "RuntimeError",
+        r"Expected all tensors to be on the same device",
+        "Make new tensors where the input is: device=x.device.",
+    ),
+    (
+        "RuntimeError",
+        r"expected .* same dtype|expected scalar type|dtypes? to match",
+        "Two tensors of different dtypes meet.",
+    ),
+    (
+        "RuntimeError",
+        r"could not infer output dtype|must be either a floating",
+        "The mean of whole numbers: use .float() first.",
+    ),
+    ("RuntimeError", r"Boolean value of Tensor", "`if` and `and` need one truth value; this tensor holds several."),
+    (
+        "RuntimeError",
+        r"can't be converted to Scalar|only one element tensors",
+        "Only a tensor with one value becomes a number.",
+    ),
+    (
+        "RuntimeError",
+        r"leaf Variable that requires grad",
+        "This tensor is a parameter; an operation in place is not allowed.",
+    ),
+    ("RuntimeError", r"out of memory", "This needs more memory than there is. Is an axis larger than you meant?"),
+    (
+        "RuntimeError",
+        r"stack expects each tensor to be equal size",
+        "The tensors that you stack have different shapes.",
+    ),
+    ("EinopsError", r"", "The pattern and the shape do not fit together; count the axes of the input."),
+    ("NameError", r"name '(.+?)' is not defined", r"Python knows no `\1` here: was the cell run that defines it?"),
+    ("UnboundLocalError", r"variable '(.+?)'", r"`\1` is used before it has a value in this function."),
+    ("TypeError", r"missing \d+ required positional arguments?: (.+)", r"A call leaves out \1."),
+    ("TypeError", r"takes (.+) positional arguments? but (\d+)", r"A call gives \2 arguments where \1 are taken."),
+    ("TypeError", r"'NoneType' object", "Something is None here. Does a function that you call lack its return?"),
+    ("TypeError", r"object is not callable", "Parentheses stand after something that is no function."),
+    ("TypeError", r"can't convert cuda|can't convert mps", "numpy works on the CPU alone; stay with torch."),
+    ("AttributeError", r"'NoneType' object has no attribute '(.+)'", r"Something is None where you ask it for `\1`."),
+    ("AttributeError", r"'(.+)' object has no attribute '(.+?)'", r"A \1 has no `\2`."),
+    ("KeyError", r"(.+)", r"There is no key \1."),
+    ("ZeroDivisionError", r"", "You divide by zero. Is something empty that you take the mean of?"),
+    ("RecursionError", r"", "Your function calls itself without an end."),
+    ("MemoryError", r"", "This needs more memory than there is. Is an axis larger than you meant?"),
+    ("AssertionError", r"", "An assert of yours does not hold for this input."),
+    ("NotImplementedError", r"", "Something that you call is not there for this kind of input."),
+    ("SystemExit", r"", "Your code asks Python to end. A function hands back its result with return."),
+]
+
+
+def stopped(error: BaseException, answer: Any, case: str, seconds: float) -> Failure:
+    """The report on code that raised, or that did not end."""
+    frame = theirs(error, answer)
+    where = f"in your line {frame[1]}." if frame else "before your first line."
+    lines = _lines(frame[0].co_filename, frame[1], frame[0].co_firstlineno) if frame else []
+    at = frame[1] if frame else None
+    if isinstance(error, TimeUp):
+        stop = Stop(lines, at, "No end", f"stopped after {seconds:.3g} seconds")
+        told = "Either a loop there never ends, or it does far more work than is needed."
+        advice = (
+            "print what changes from one round to the next." if _loops(lines) else "count the rounds of your loops."
+        )
+        return Failure("no exception", where, [told], advice, stop=stop)
+    stop = Stop(lines, at, type(error).__name__, _message(error))
+    return Failure("no exception", where, [read(error)], _next(frame is not None), stop=stop)
+
+
+def _next(inside: bool) -> str:
+    return "print the shapes in the line before." if inside else "compare how your code is called with what is asked."
+
+
+def _loops(lines: list[tuple[int, str]]) -> bool:
+    return any(re.match(r"\s*while\b", line) for _, line in lines)
+
+
+def read(error: BaseException) -> str:
+    """One sentence about an exception, or "" where Python's own says it all."""
+    message = _message(error)
+    names = {base.__name__ for base in type(error).__mro__}
+    for name, pattern, sentence in _SENTENCES:
+        if name in names and (match := re.search(pattern, message)):
+            return match.expand(sentence) if isinstance(sentence, str) else sentence(match)
+    return ""
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error).strip()
+    except Exception:
+        return "(its message cannot be shown)"
+    first = text.splitlines()[0] if text else ""
+    return first if len(first) <= 300 else first[:299] + "…"
+
+
+def _lines(file: str, at: int, begin: int) -> list[tuple[int, str]]:
+    """The lines of a function round the one where it stopped, with their numbers and a common indent removed."""
+    linecache.checkcache(file)
+    source = linecache.getlines(file)
+    if not 0 < at <= len(source):
+        return []
+    from_, to = max(begin, at - _AROUND), min(len(source), at + _AROUND)
+    shown = [(number, source[number - 1].rstrip().expandtabs(4)) for number in range(from_, to + 1)]
+    edge = next((i for i, (n, line) in enumerate(shown) if n > at and line and not line[0].isspace()), None)
+    shown = shown[:edge]
+    while shown and not shown[-1][1]:
+        shown.pop()
+    indent = min((len(line) - len(line.lstrip()) for _, line in shown if line), default=0)
+    return [(number, line[indent:]) for number, line in shown]
+
+
+def described(value: Any) -> str:
+    """A value in a few words: ``a tensor of shape [2, 4]``."""
+    shape = getattr(value, "shape", None)
+    return f"{kind(value)} of shape {list(shape)}" if isinstance(shape, tuple) and len(shape) else kind(value)
