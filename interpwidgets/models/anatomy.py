@@ -73,6 +73,11 @@ def anatomy(model: Any) -> Anatomy:
     family = _family(model)
     base: Any = model.base_model
     blocks = list(base.get_submodule(family.blocks))
+    if not blocks:
+        raise UnknownModelError(
+            f"{model.name_or_path or type(model).__name__} has no layers, so it has no attention to look at: each "
+            "prediction comes from the last token alone."
+        )
     attentions = [block.get_submodule(family.attention) for block in blocks]
     n_heads = base.config.num_attention_heads
     d_inner, d_model = _weight_in_out(blocks[0].get_submodule(family.W_O)).shape

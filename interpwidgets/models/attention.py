@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from interpwidgets.models.anatomy import Anatomy, anatomy
 from interpwidgets.models.taps import Tap
 from interpwidgets.models.tokens import token_strings
+from interpwidgets.models.words import UnknownWordError
 
 
 class PromptError(ValueError):
@@ -92,7 +93,10 @@ def _inputs(parts: Anatomy, text: Any, tokenizer: Any) -> dict[str, Tensor]:
         )
     if not text.strip():
         raise PromptError("the text is empty; type at least one word.")
-    inputs = tokenizer(text, return_tensors="pt", verbose=False)
+    try:
+        inputs = tokenizer(text, return_tensors="pt", verbose=False)
+    except UnknownWordError as error:
+        raise PromptError(str(error)) from None
     n_tokens = inputs["input_ids"].shape[1]
     if n_tokens == 0:
         raise PromptError(f"the tokenizer makes no tokens of {text!r}; type at least one word.")

@@ -107,9 +107,18 @@ _BERT = Family(
     },
 )
 
+# Our own (interpwidgets.models.attention_only): attention is all there is, so nothing stands in the middle of a block.
+_ATTENTION_ONLY = Family(
+    blocks="layers",
+    attention="attention",
+    W_O="attention.o",
+    sites={"resid_pre": enters(), "attn_out": leaves("attention"), "resid_post": leaves()},
+)
+
 FAMILIES: dict[str, Family] = {
     "gpt2": _GPT2,
     "llama": _LLAMA,
     "gemma2": _GEMMA2,
     "bert": _BERT,
+    "attention_only": _ATTENTION_ONLY,
 }

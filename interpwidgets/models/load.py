@@ -1,8 +1,10 @@
-"""One door to every model: the built-in demonstration, a directory, a name on the Hugging Face hub.
+"""One door to every model: those that come with the package, a directory, a name on the Hugging Face hub.
 
     from interpwidgets import load
 
     model = load("demo")               # built on the spot, in about a second, without a network
+    model = load("attn2l")             # trained, and shipped with the package (interpwidgets.zoo says how)
+    model = load("attn2l", checkpoint=600)     # the same in the middle of its training; checkpoints("attn2l")
     model = load("./my-model")         # a directory with config.json and *.safetensors
     model = load("gpt2")               # downloaded once, from then on read from the cache
     model.tokenizer("The cat sat")
@@ -43,9 +45,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from interpwidgets.models import attention_only, shipped, words  # noqa: F401, the library learns their classes
 from interpwidgets.models.tiny import demo
 
-BUILT_IN = {"demo": demo}  # name -> a function that builds the model, tokenizer attached
+BUILT_IN = ("demo", *shipped.SHIPPED)
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never pickles, never code
@@ -66,12 +69,17 @@ class LoadError(ValueError):
 
 
 def load(
-    name: str | Path, *, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
+    name: str | Path,
+    *,
+    checkpoint: int | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
 ) -> PreTrainedModel:
-    """Load a model by the name of a built-in one ("demo"), a directory, or a name on the Hugging Face hub ("gpt2").
+    """Load a model by the name of a built-in one ("attn2l"), a directory, or a name on the Hugging Face hub ("gpt2").
 
     Arguments:
         name: names of built-in models come first, then directories (absolute, relative, ``~``), then the hub.
+        checkpoint: a step of training, one of ``checkpoints(name)``; the finished model unless given.
         device: where the weights go, such as ``"cuda"``; the processor unless told otherwise.
         dtype: the type of the weights, such as ``"bfloat16"``; ``torch.float32`` unless told otherwise.
 
@@ -79,7 +87,7 @@ def load(
     and with ``model.tokenizer``, which is None where a directory has no tokenizer files.
 
     Raises `LoadError`, in one sentence, for a name that leads nowhere, a directory that is not a model, an architecture
-    that the installed transformers does not know, pickled weights, or a device or dtype that does not exist.
+    that the installed transformers does not know, pickled weights, or a checkpoint, device or dtype that is not there.
     """
     if not isinstance(name, str | Path):
         raise LoadError(f"load() takes a name or a path, but got {name!r} ({type(name).__name__}).")
@@ -88,13 +96,43 @@ def load(
             f"load() needs a name: a built-in model ({', '.join(BUILT_IN)}), a directory or a name on the hub."
         )
     place, kind = _device(device), _dtype(dtype)
-    if name in BUILT_IN:
-        model: Any = BUILT_IN[str(name)]()
-        model.to(kind)
+    if checkpoint is not None:
+        _check_checkpoint(str(name), checkpoint)
+    if name == "demo":
+        model: Any = demo().to(kind)  # type: ignore[arg-type]
+    elif name in shipped.SHIPPED:
+        model = _from_directory(shipped.WEIGHTS / name, str(name), kind)
+        if checkpoint is not None and (weights := shipped.weights_at(str(name), checkpoint)) is not None:
+            model.load_state_dict(weights)
+            model.name_or_path = f"{name}@{checkpoint}"
     else:
         directory = Path(name).expanduser()
         model = _from_directory(directory if directory.exists() else _from_hub(name), str(name), kind)
     return cast(PreTrainedModel, model.to(place))
+
+
+def checkpoints(name: str) -> list[int]:
+    """The steps of training at which the built-in model ``name`` was kept, in order; the last is the finished model.
+
+    ``checkpoints("attn2l")`` gives what ``load("attn2l", checkpoint=...)`` takes; [] for a model without a series.
+    Raises `LoadError` for a name that is not built in.
+    """
+    if name not in BUILT_IN:
+        guess = get_close_matches(str(name), BUILT_IN, n=1)
+        hint = f"did you mean {guess[0]!r}?" if guess else f"built in are {', '.join(BUILT_IN)}."
+        raise LoadError(f"there is no built-in model {name!r}; {hint}")
+    return shipped.steps_of(name) if name in shipped.SHIPPED else []
+
+
+def _check_checkpoint(name: str, checkpoint: object) -> None:
+    steps = checkpoints(name)
+    if not steps:
+        series = [each for each in BUILT_IN if checkpoints(each)]
+        raise LoadError(f"no steps of the training of {name!r} were kept; they were for {', '.join(series)}.")
+    if checkpoint not in steps:
+        raise LoadError(
+            f"{name!r} was kept at the steps {', '.join(map(str, steps))}; there is none at {checkpoint!r}."
+        )
 
 
 # -- where from
