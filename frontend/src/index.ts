@@ -1,8 +1,9 @@
 /** The shared bundle: every widget by its kind. */
 import { attentionHeads } from "./widgets/attention_heads";
+import { progress } from "./widgets/progress";
 import type { Render, RenderContext } from "./types";
 
-const widgets: Record<string, Render> = { attention_heads: attentionHeads };
+const widgets: Record<string, Render> = { attention_heads: attentionHeads, progress };
 
 function render(context: RenderContext): void | (() => void) {
   const kind = context.model.get<string>("_kind");

@@ -1,11 +1,10 @@
 /** AttentionHeads: every head of every layer as a thumbnail, the chosen one large, the sentence below. */
 import { type Item, menu } from "../core/controls";
 import { attribute, fill, h } from "../core/dom";
-import { addStyle, announcer, errorBox, noticeBox, promptBox, stateLine } from "../core/frame";
+import { announcer, errorBox, noticeBox, promptBox, stateLine } from "../core/frame";
+import { mount } from "../core/mount";
 import { csvCell, download, rasterise } from "../core/save";
-import { Scope, signal } from "../core/signal";
 import { snapshot } from "../core/snapshot";
-import { pageColour, watchTheme } from "../core/theme";
 import type { Render } from "../types";
 import { gridSize, mapSize, PANEL_GAP } from "./attention_heads/geometry";
 import { gridPanel } from "./attention_heads/grid";
@@ -77,22 +76,8 @@ function exportItems(view: View, root: () => HTMLElement, say: (text: string) =>
 }
 
 export const attentionHeads: Render = ({ model, el, signal: over }) => {
-  const scope = new Scope();
-  const root = h("div", { class: "iw", "data-widget": "attention_heads", role: "group", "data-lm-suppress-shortcuts": "true" });
-  el.append(root);
-  addStyle(el);
-  const width = signal(Math.max(260, Math.floor(root.clientWidth) - 8 || 852));
-  const observer = new ResizeObserver(([entry]) => entry && entry.contentRect.width > 0 && width.set(Math.max(260, Math.floor(entry.contentRect.width))));
-  observer.observe(root);
-  scope.onEnd(() => observer.disconnect());
-
-  const theme = watchTheme(scope, root, scope.trait<string>(model, "theme"));
+  const { scope, root, width, theme, end } = mount(model, el, "attention_heads", over);
   const view = createView(scope, model, theme, width);
-  scope.effect(() => {
-    root.dataset.theme = theme();
-    root.style.setProperty("--paper", pageColour(el, theme()));
-  });
-
   const { element: live, say } = announcer(scope);
   const title = h("h3");
   const meta = h("span", { class: "iw-meta" });
@@ -150,10 +135,5 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
     stateLine(scope, () => state(view), [{ keys: "↑↓←→", name: "move" }, { keys: "⏎", name: "lock" }, { keys: "esc", name: "release" }], view.narrow),
     live,
   );
-  const end = () => {
-    scope.dispose();
-    root.remove();
-  };
-  over?.addEventListener("abort", end, { once: true });
   return end;
 };
