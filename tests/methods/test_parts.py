@@ -1,0 +1,138 @@
+"""Ablation, attribution and circuits: identities that hold for every model, and null cases."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from interpwidgets import Tap, load
+from interpwidgets.data.repeats import repeated_tokens
+from interpwidgets.methods.ablation import mean_ablate, zero_ablate
+from interpwidgets.methods.attribution import head_logit_attribution, logit_direction
+from interpwidgets.methods.circuits import composition_score, copying_score
+from interpwidgets.models.anatomy import anatomy
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+# -- ablation --------------------------------------------------------------------------------------------------------
+
+
+def test_a_mean_ablated_head_is_the_same_everywhere_and_the_others_stay() -> None:
+    z = torch.randn(3, 5, 4, 2)
+    before = z.clone()
+    new = mean_ablate(z, 2)
+    assert torch.equal(z, before)
+    torch.testing.assert_close(new[:, :, 2], z[:, :, 2].mean((0, 1)).expand(3, 5, 2))
+    assert torch.equal(new[:, :, [0, 1, 3]], z[:, :, [0, 1, 3]])
+
+
+def test_ablating_a_constant_head_changes_nothing() -> None:
+    z = torch.randn(4, 2).expand(3, 5, 4, 2)
+    torch.testing.assert_close(mean_ablate(z, 1), z)
+
+
+def test_ablating_twice_is_ablating_once() -> None:
+    z = torch.randn(3, 5, 4, 2)
+    torch.testing.assert_close(mean_ablate(mean_ablate(z, 1), 1), mean_ablate(z, 1))
+
+
+def test_a_zero_ablated_head_writes_nothing() -> None:
+    model: Any = load("attn2l")
+    tokens = repeated_tokens(2, 6)
+    with torch.no_grad(), Tap(model, ["z"], {("z", 0): lambda z: zero_ablate(z, 1)}) as tap:
+        model(tokens)
+    written = anatomy(model).heads(tap["z", 0], 0)
+    assert not written[:, :, 1].any()
+    assert written[:, :, 0].any()
+
+
+# -- attribution -----------------------------------------------------------------------------------------------------
+
+
+def test_with_the_norm_frozen_the_parts_add_up_to_the_logit() -> None:
+    model: Any = load("attn2l")
+    tokens = repeated_tokens(4, 10, seed=2)
+    with torch.no_grad(), Tap(model, ["z", "resid_pre", "resid_post"]) as tap:
+        logits = model(tokens).logits[:, :-1]
+        norm = model.model.norm
+        direction = logit_direction(model.unembed.weight, norm.weight, tokens[:, 1:])
+        scale = (tap["resid_post", 1].var(-1, correction=0) + norm.eps).sqrt()[:, :-1]
+        heads = sum(
+            head_logit_attribution(tap["z", layer][:, :-1], anatomy(model).W_O(layer), direction, scale).sum(-1)
+            for layer in (0, 1)
+        )
+        embedding = (tap["resid_pre", 0][:, :-1] * direction).sum(-1) / scale
+        bias = (model.unembed.weight[tokens[:, 1:]] - model.unembed.weight.mean(0)) @ norm.bias
+    right = logits.gather(-1, tokens[:, 1:, None]).squeeze(-1) - logits.mean(-1)
+    torch.testing.assert_close(heads + embedding + bias, right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_that_writes_nothing_adds_nothing() -> None:
+    z, W_O = torch.randn(2, 3, 4, 5), torch.randn(4, 5, 6)
+    z[:, :, 1] = 0
+    result = head_logit_attribution(z, W_O, torch.randn(2, 3, 6), torch.ones(2, 3))
+    assert not result[:, :, 1].any()
+
+
+# -- circuits --------------------------------------------------------------------------------------------------------
+
+
+def weights(vocab: int = 12, d_model: int = 7, d_head: int = 3) -> tuple[torch.Tensor, ...]:
+    shapes = ((vocab, d_model), (d_model, d_head), (d_head, d_model), (d_model, vocab))
+    return tuple(torch.randn(*shape, dtype=torch.float64) for shape in shapes)
+
+
+def test_a_head_that_undoes_itself_copies_and_its_negative_suppresses() -> None:
+    W_E, W_V, _, _ = weights()
+    assert copying_score(W_E, W_V, W_V.T, W_E.T).item() == pytest.approx(1)
+    assert copying_score(W_E, W_V, -W_V.T, W_E.T).item() == pytest.approx(-1)
+
+
+def test_the_small_matrix_has_the_eigenvalues_of_the_full_circuit() -> None:
+    W_E, W_V, W_O, W_U = weights()
+    full = torch.linalg.eigvals(W_E @ W_V @ W_O @ W_U)
+    expected = (full.sum() / full.abs().sum()).real
+    assert copying_score(W_E, W_V, W_O, W_U).item() == pytest.approx(expected.item())
+
+
+def test_random_heads_copy_no_more_than_they_suppress() -> None:
+    scores = torch.stack([copying_score(*weights(40, 16, 4)) for _ in range(300)])
+    assert abs(scores.mean()) < 3 * scores.std() / 300**0.5
+    assert scores.abs().max() <= 1
+
+
+def test_a_head_without_output_scores_0() -> None:
+    W_E, W_V, W_O, W_U = weights()
+    assert copying_score(W_E, W_V, 0 * W_O, W_U) == 0
+
+
+def test_composition_is_1_where_all_is_read_and_0_where_nothing_is() -> None:
+    right, down = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]), torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])
+    assert composition_score(right, right) == 1
+    assert composition_score(right, down) == 0
+
+
+def test_composition_does_not_depend_on_sizes_and_is_at_most_1() -> None:
+    A, B = torch.randn(5, 6, 6), torch.randn(4, 6, 6)
+    scores = composition_score(A, B)
+    assert scores.shape == (5, 4)
+    torch.testing.assert_close(composition_score(7 * A, 0.1 * B), scores)
+    assert scores.max() <= 1
+
+
+def test_random_full_rank_matrices_compose_at_one_over_the_root_of_their_size() -> None:
+    scores = composition_score(torch.randn(20, 64, 64), torch.randn(20, 64, 64))
+    assert scores.mean().item() == pytest.approx(1 / 8, rel=0.02)
