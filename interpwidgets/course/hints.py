@@ -16,7 +16,6 @@ from typing import Any
 from interpwidgets.course import progress, registry
 from interpwidgets.course.exercise import Exercise
 
-LEVELS = ("Idea", "Shape of the solution", "Pseudo-code")
 TRIES = 3  # after as many the solution opens
 
 
@@ -31,12 +30,12 @@ class Help:
     notes: Sequence[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        from interpwidgets.course.report import help_text
+        from interpwidgets.course.help_report import help_text
 
         return help_text(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from interpwidgets.course.report import help_html, help_text
+        from interpwidgets.course.help_report import help_html, help_text
 
         return {"text/plain": help_text(self), "text/html": help_html(self)}
 

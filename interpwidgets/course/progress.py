@@ -94,7 +94,7 @@ class _Store:
                 found = list(self._connected().execute(query, (item,)))
             except (sqlite3.Error, OSError) as error:
                 self._forget(error)
-            return found + [event for event in self.unsaved if item in ("%", event[1])]
+            return found + [event for event in self.unsaved if event[1].startswith(item.rstrip("%"))]
 
     def _connected(self) -> sqlite3.Connection:
         if self._open is None:
@@ -159,6 +159,8 @@ def record(verdict: Verdict) -> None:
         note(item, "check", verdict.state)
     now = standing(item)
     verdict.tries, verdict.hints = now.tries, now.hints
+    if verdict.passed:
+        verdict.chapter = items(registry.chapter(item[:2]))
     verdict.notes = [*verdict.notes, *filter(None, [trouble()])]
 
 
@@ -196,21 +198,23 @@ def seconds_at_work(times: Sequence[float]) -> float:
 
 def chapters() -> list[dict[str, Any]]:
     """Every chapter that has exercises, as the widget wants it: its items with state, points and minutes."""
-    events = _store().events()
+    return [_row(registry.chapter(number)) for number in registry.numbers()]
+
+
+def _row(chapter: registry.Chapter) -> dict[str, Any]:
+    times = [event[0] for event in _store().events(f"{chapter.number}.%")]
+    minutes = round(seconds_at_work(times) / 60)
+    about = {"number": chapter.number, "title": chapter.title, "part": chapter.part}
+    return {**about, "items": items(chapter), "minutes": minutes}
+
+
+def items(chapter: registry.Chapter) -> list[dict[str, Any]]:
+    """The exercises and questions of a chapter with their states."""
     by_item: dict[str, list[Event]] = {}
-    for event in events:
+    for event in _store().events(f"{chapter.number}.%"):
         by_item.setdefault(event[1], []).append(event)
-    table = []
-    for number in registry.numbers():
-        chapter = registry.chapter(number)
-        times = [event[0] for event in events if event[1].startswith(f"{number}.")]
-        items = [_item(one.id, one.name, "exercise", one.points, one.minutes, by_item) for one in chapter.exercises]
-        items += [_item(one.id, one.title, "question", one.points, 1, by_item) for one in chapter.questions]
-        minutes = round(seconds_at_work(times) / 60)
-        table.append(
-            {"number": number, "title": chapter.title, "part": chapter.part, "items": items, "minutes": minutes}
-        )
-    return table
+    found = [_item(one.id, one.name, "exercise", one.points, one.minutes, by_item) for one in chapter.exercises]
+    return found + [_item(one.id, one.title, "question", one.points, 1, by_item) for one in chapter.questions]
 
 
 def _item(
@@ -230,9 +234,10 @@ def _item(
 
 def current() -> str | None:
     """Where the learner is: the last item touched if it is not done, else the next that is not; None at the end."""
-    items = [item for chapter in chapters() for item in chapter["items"] if item["kind"] == "exercise"]
-    unfinished = [item["id"] for item in items if item["state"] in ("open", "tried")]
-    touched = [event[1] for event in _store().events() if event[1] in {item["id"] for item in items}]
+    exercises = [item for chapter in chapters() for item in chapter["items"] if item["kind"] == "exercise"]
+    unfinished = [item["id"] for item in exercises if item["state"] in ("open", "tried")]
+    names = {item["id"] for item in exercises}
+    touched = [event[1] for event in _store().events() if event[1] in names]
     if touched and touched[-1] in unfinished:
         return touched[-1]
     after = [name for name in unfinished if touched and name > touched[-1]]

@@ -31,12 +31,12 @@ class Asked:
         return self.question.points if self.right else 0
 
     def __repr__(self) -> str:
-        from interpwidgets.course.report import question_text
+        from interpwidgets.course.help_report import question_text
 
         return question_text(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from interpwidgets.course.report import question_html, question_text
+        from interpwidgets.course.help_report import question_html, question_text
 
         return {"text/plain": question_text(self), "text/html": question_html(self)}
 

@@ -102,6 +102,9 @@ class Verdict:
     tries: int = 0
     hints: int = 0
     notes: Sequence[str] = ()
+    chapter: Sequence[
+        Mapping[str, Any]
+    ] = ()  # the items of the chapter with their states, as `progress.chapters` has them
 
     @property
     def passed(self) -> bool:

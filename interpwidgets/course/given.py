@@ -1,0 +1,161 @@
+"""What a function was given, as pictures: attention patterns small, tokens as chips, other arrays as maps or in words.
+
+smallest({"pattern": pattern, "period": 4}, chosen=(1, 1))      # the first panel of a report
+large({"pattern": pattern, "period": 4}, order=[(1, 1), (0, 0)])  # what "The case" opens
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import torch
+
+from interpwidgets.course.colour import scale
+from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, number, picture
+
+_HEADS = 36  # as many thumbnails fit
+_TOKENS = 64  # as many chips
+
+
+def array(value: Any) -> Any:
+    """A tensor, array or list of numbers as numpy, or None if it is none."""
+    if isinstance(value, torch.Tensor):
+        if value.is_meta or value.layout != torch.strided or value.is_complex():
+            return None
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return value
+    return None
+
+
+def words(name: str, value: Any) -> str:
+    """An argument in a few words: ``pattern float32 [2, 4, 8, 8]``, ``period 4``."""
+    if isinstance(value, torch.Tensor):
+        return f"{name} {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"{name} {value.dtype} {list(value.shape)}"
+    if isinstance(value, (bool, int, float)) or value is None:
+        return f"{name} {value}"
+    if isinstance(value, str):
+        return f"{name} {value if len(value) <= 60 else value[:59] + '…'!r}"
+    if isinstance(value, (list, tuple)) and len(value) <= 12 and all(isinstance(x, (int, float, str)) for x in value):
+        return f"{name} {list(value)}"
+    if isinstance(value, (list, tuple, dict)):
+        return f"{name}, a {type(value).__name__} of {len(value)}"
+    return f"{name}, a {type(value).__name__}"
+
+
+def patterns(value: Any) -> Any:
+    """Attention patterns [row of heads, head, query, key], or None if the value does not look like patterns.
+
+    [head, query, key] is one row; [layer, batch, head, query, key] shows the first of the batch.
+    """
+    found = array(value)
+    if found is None or found.dtype.kind != "f" or found.ndim < 3 or found.shape[-1] != found.shape[-2]:
+        return None
+    if found.shape[-1] < 2 or not found.size or found.min() < 0 or found.max() > 1.001:
+        return None
+    if found.ndim == 5:
+        found = found[:, 0]
+    if found.ndim == 3:
+        found = found[None]
+    sums = found.sum(-1)
+    fits = found.ndim == 4 and found.shape[0] * found.shape[1] <= _HEADS and found.shape[-1] <= 64
+    return found if fits and bool((sums < 1.01).all()) else None
+
+
+def smallest(arguments: Mapping[str, Any], chosen: Sequence[int] = ()) -> str:
+    """The arguments small: pictures where they help, words for the rest."""
+    drawn: list[str] = []
+    told: list[str] = []
+    for name, value in arguments.items():
+        picture_ = _small(name, value, chosen) if len(drawn) < 2 else ""
+        if picture_:
+            drawn.append(picture_)
+        told.append(words(name, value))
+    return "".join(drawn) + f'<div class="iwr-caption">{"<br>".join(map(escape, told))}</div>'
+
+
+def _small(name: str, value: Any, chosen: Sequence[int]) -> str:
+    heads = patterns(value)
+    if heads is not None:
+        return _thumbnails(heads, chosen)
+    found = array(value)
+    if found is None or not found.size or found.ndim == 0:
+        return ""
+    if found.dtype.kind in "iu" and found.ndim <= 2:
+        return "".join(map(_tokens, np.atleast_2d(found)[:4]))
+    if found.ndim <= 2:
+        flat = np.atleast_2d(found.astype(np.float64))
+        if max(flat.shape) <= 8:
+            return cells(flat, scale(flat), (-1, -1), ("", ""), digits_for(flat, least=1))
+        return picture(flat, scale(flat), None, f"the values of {name}", f"max-width:{min(240, 16 * flat.shape[1])}px")
+    return ""
+
+
+def _thumbnails(heads: Any, chosen: Sequence[int]) -> str:
+    """A grid [row, head] of patterns, without names of axes where there is one row."""
+    rows, columns = heads.shape[:2]
+    colours = scale(np.ones(1))
+    at = tuple(chosen) if len(chosen) == 2 and rows > 1 else (0, chosen[-1] if chosen else -1)
+    lead = "max-content " if rows > 1 else ""
+    parts = ["<i></i>"] if rows > 1 else []
+    parts += [f"<i{' class=iwr-on' if n == at[1] else ''}>{n}</i>" for n in range(columns)]
+    for row in range(rows):
+        if rows > 1:
+            parts.append(f"<i{' class=iwr-on' if row == at[0] else ''}>{row}</i>")
+        for column in range(columns):
+            ring = ' class="iwr-ring"' if (row, column) == at else ""
+            drawn = picture(heads[row, column], colours, None, f"pattern {row}.{column}")
+            parts.append(f"<span{ring}>{drawn}</span>")
+    style = f"grid-template-columns:{lead}repeat({columns},minmax(16px,64px));gap:4px"
+    return f'<div class="iwr-grid" style="{style}">{"".join(parts)}</div>'
+
+
+def _tokens(row: Any) -> str:
+    chips = "".join(f'<span class="iwr-chip">{number(token, 0)}</span>' for token in row[:_TOKENS])
+    more = f" and {len(row) - _TOKENS} more" if len(row) > _TOKENS else ""
+    return f'<div class="iwr-tokens">{chips}{more}</div>'
+
+
+def large(arguments: Mapping[str, Any], order: Sequence[Sequence[int]]) -> str:
+    """The arguments large: of patterns the two heads in ``order``, small arrays with their numbers."""
+    parts = []
+    for name, value in arguments.items():
+        heads = patterns(value)
+        found = array(value)
+        parts.append(f'<div class="iwr-title">{escape(words(name, value))}</div>')
+        if heads is not None:
+            parts.append(_two_heads(heads, order))
+        elif found is not None and found.size and found.ndim:
+            parts.append(_large_array(name, found))
+    return "".join(parts)
+
+
+def _two_heads(heads: Any, order: Sequence[Sequence[int]]) -> str:
+    names = [tuple(at) if len(at) == 2 else (0, at[-1]) for at in order if at] or [(0, 0)]
+    inside = [at for at in dict.fromkeys(names) if at[0] < heads.shape[0] and at[1] < heads.shape[1]][:2]
+    panels = []
+    for row, head in inside:
+        values = heads[row, head]
+        title = f"{row}.{head}" if heads.shape[0] > 1 else f"{head}"
+        if values.shape[0] <= LIMIT:
+            drawn = cells(values, scale(np.ones(1)), (-1, -1), ("query", "key"), 2)
+        else:
+            drawn = picture(values, scale(np.ones(1)), None, f"pattern {title}", "max-width:320px")
+        caption = f'<div class="iwr-caption"><b>{title}</b> rows are queries, columns are keys</div>'
+        panels.append(f'<div class="iwr-panel">{drawn}{caption}</div>')
+    return f'<div class="iwr-panels" style="--n:2">{"".join(panels)}</div>'
+
+
+def _large_array(name: str, values: Any) -> str:
+    if values.dtype.kind in "iu" and values.ndim <= 2:
+        return "".join(map(_tokens, np.atleast_2d(values)[:8]))
+    flat = values.astype(np.float64).reshape(-1, values.shape[-1])
+    colours = scale(flat)
+    if flat.shape[0] <= LIMIT and flat.shape[1] <= LIMIT:
+        return cells(flat, colours, (-1, -1), ("", ""), digits_for(flat))
+    drawn = picture(flat[:256, :256], colours, None, f"the values of {name}", "max-width:320px")
+    return f'{drawn}<div style="max-width:320px">{bar(colours, float("nan"))}</div>'
