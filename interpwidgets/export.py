@@ -16,8 +16,8 @@
 
 The page may not use the network: a Content-Security-Policy in its head allows the scripts that were in the notebook
 when it was exported, by their hashes, and nothing else. So a token such as ``<img src=x onerror=...>`` could not run
-even if it slipped through the escaping. For the same reason a plotly figure draws in SVG only: its WebGL traces
-(``scattergl``) would need ``eval``, its maps the network.
+even if it slipped through the escaping. For the same reason plotly's maps, which it loads from the
+network, are described in words.
 """
 
 import base64
@@ -40,7 +40,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 from interpwidgets.widgets._base import static
-from interpwidgets.widgets.figure import PLOTLY, THEMES
+from interpwidgets.widgets.figure import PLOTLY, THEMES, in_svg
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -301,7 +301,7 @@ def _place_figures(page: Any) -> list[Any]:
         if words.get("room"):
             spec = _untitled(spec, words["room"])
         markup = _figure(output, len(specs), words, spec.get("layout", {}).get("height", 360))
-        specs.append(spec)
+        specs.append({**spec, "data": in_svg(spec.get("data", []))})
         output.data = nbformat.from_dict({"text/html": markup})
         output.metadata["interpwidgets"] = True
     return specs

@@ -19,7 +19,7 @@ knows its reader: there every colour named here is swapped for the exact one of 
 **Tokens are data.** plotly takes ``<b>``, ``<a href=...>``, ``<br>``, ``&amp;`` and ``$x$`` in any text for markup.
 Here every text appears as it is written: names, labels, titles, annotations, hover texts. A line feed breaks the line
 in titles and annotations and shows as ⏎ elsewhere. Templates (``hovertemplate``, ``texttemplate``) keep ``<br>``,
-``<extra>`` and their ``%{...}``. Figures in three dimensions draw text another way, and are not covered.
+``<extra>`` and their ``%{...}``. Texts inside a three-dimensional scene are drawn another way, and are not covered.
 """
 
 import json
@@ -159,7 +159,8 @@ def _literally(value: Any, path: tuple[str, ...] = ()) -> Any:
 class Figure:
     """A plotly figure as a notebook shows and keeps it. Made by `figure`; the last line of a cell displays it.
 
-    ``spec``: the description that plotly.js draws, ``{"data", "layout", "config"}``; ``alt``, ``title``, ``caption``.
+    ``spec``: the description that plotly.js draws: data, layout, config, and frames if it has some.
+    ``alt``, ``title``, ``caption``: its words.
     """
 
     def __init__(self, spec: dict[str, Any], alt: str, title: str, caption: str, room: int) -> None:
@@ -232,8 +233,15 @@ def _described(fig: Any) -> dict[str, Any]:
         )
     found = fig.to_plotly_json()
     found["layout"].pop("template", None)
-    texts = _literally({"data": found["data"], "layout": found["layout"]})
+    named = {name: found[name] for name in ("data", "layout", "frames") if found.get(name) is not None}
+    texts = _literally({**named, "data": in_svg(named["data"])})
     return {**json.loads(to_json_plotly(texts, engine="json")), "config": CONFIG}
+
+
+def in_svg(traces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Traces whose points are drawn in SVG: for points plotly's WebGL needs ``eval``, which exported pages forbid."""
+    plain = {"scattergl": "scatter", "scatterpolargl": "scatterpolar"}
+    return [{**trace, "type": plain.get(kind, kind)} if (kind := trace.get("type")) else trace for trace in traces]
 
 
 def _has_legend(spec: dict[str, Any]) -> bool:

@@ -127,6 +127,22 @@ def test_figures_turn_with_the_theme_and_fit_a_narrow_page(exported, shot):
     assert float(page.locator("svg.main-svg").first.get_attribute("width")) > 500
 
 
+def test_plotlys_own_display_is_drawn_too(exported):
+    """Shown without `figure`; many points, which plotly would draw with eval."""
+    page = ready(exported("import plotly.graph_objects as go\ngo.Figure(go.Scattergl(y=[1, 2, 3], mode='markers'))"))
+    assert page.locator(".scatterlayer .point").count() == 3
+
+
+def test_a_figure_that_a_page_cannot_draw_is_told_in_words_and_the_next_is_drawn(exported):
+    map_ = "figure(go.Figure(go.Scattergeo(lat=[1], lon=[1])), alt='One point lies in the Gulf of Guinea.')"
+    page = ready(exported(f"{FIGURE}\n{map_}", HEAT))
+    assert "open the notebook" in page.get_by_role("img", name="One point lies").inner_text()
+    assert "<b>" in page.locator(".ytick text").all_text_contents()
+    page.watch.forgive("Content Security Policy")  # stopped plotly, which wanted the outlines of the land
+    page.watch.outside.clear()
+    page.watch.errors.clear()  # what it says then differs from version to version
+
+
 def test_plotly_is_in_the_page_once_and_only_with_figures(exported):
     two, none = exported(FIGURE, HEAT), exported("1 + 1")
     assert two.html.read_text("utf-8").count('id="interpwidgets-plotly"') == 1

@@ -43,6 +43,16 @@ def test_the_figure_that_was_handed_in_stays_as_it_is():
     assert fig.to_json() == before
 
 
+def test_frames_are_kept_and_their_texts_are_literal():
+    fig = go.Figure(go.Scatter(y=[1]), frames=[go.Frame(data=[go.Scatter(y=[2], text=["<b>"])], name="a")])
+    assert spec(fig)["frames"][0]["data"][0]["text"] == ["&lt;b>"]
+    assert "frames" not in spec(go.Figure(go.Scatter(y=[1])))
+
+
+def test_points_are_drawn_in_svg():
+    assert spec(go.Figure(go.Scattergl(y=[1])))["data"][0]["type"] == "scatter"
+
+
 def test_importing_it_imports_no_plotly():
     code = "import sys, interpwidgets.widgets.figure; assert 'plotly' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,12 +4,14 @@ export interface Spec {
   data: unknown[];
   layout: { height?: number } & Record<string, unknown>;
   config?: Record<string, unknown>;
+  frames?: unknown[];
 }
 /** What each colour of a figure is in a light and in a dark page. */
 export type Colours = Record<string, readonly [string, string]>;
 
 interface Plotly {
   react(el: HTMLElement, data: unknown[], layout: object, config: object): Promise<unknown>;
+  addFrames(el: HTMLElement, frames: unknown[]): Promise<unknown>;
 }
 
 /** A copy of a description in which every colour that has a light and a dark form has the asked one. */
@@ -36,24 +38,36 @@ async function unpack(packed: string): Promise<Plotly> {
   return (globalThis as unknown as { Plotly: Plotly }).Plotly;
 }
 
+async function draw(plotly: Plotly, place: HTMLElement, spec: Spec): Promise<void> {
+  const { height = 360, ...layout } = spec.layout; // the height is the element's, so that plotly follows its width
+  place.style.height = `${height}px`;
+  await plotly.react(place, spec.data, layout, { ...spec.config, responsive: true });
+  if (spec.frames) await plotly.addFrames(place, spec.frames);
+}
+
+/** In place of a figure that this page cannot draw: what it shows, in words. */
+function describe(place: HTMLElement, error: unknown): void {
+  console.error(error);
+  place.style.height = "auto";
+  place.textContent = `${place.getAttribute("aria-label")} (This page cannot draw the figure; open the notebook to see it.)`;
+}
+
 /** Draws every `[data-interpwidgets-figure]` of the page, and again when the reader's theme changes. */
 export async function showFigures(specs: readonly Spec[], colours: Colours): Promise<void> {
   const places = [...document.querySelectorAll<HTMLElement>("[data-interpwidgets-figure]")];
   const theme = matchMedia("(prefers-color-scheme: dark)");
-  try {
-    const plotly = await unpack(document.getElementById("interpwidgets-plotly")?.textContent ?? "");
-    const draw = async (): Promise<void> => {
-      for (const place of places) {
-        const { data, layout, config } = recolour(specs[Number(place.dataset.interpwidgetsFigure)]!, colours, theme.matches);
-        const { height = 360, ...rest } = layout; // the height is the element's, so that plotly follows its width
-        place.style.height = `${height}px`;
-        await plotly.react(place, data, rest, { ...config, responsive: true });
+  const plotly = unpack(document.getElementById("interpwidgets-plotly")?.textContent ?? "");
+  const drawn = new Set(places);
+  const drawAll = async (): Promise<void> => {
+    for (const place of drawn) {
+      try {
+        await draw(await plotly, place, recolour(specs[Number(place.dataset.interpwidgetsFigure)]!, colours, theme.matches));
+      } catch (error) {
+        drawn.delete(place);
+        describe(place, error);
       }
-    };
-    await draw();
-    theme.addEventListener("change", () => void draw());
-  } catch (error) {
-    console.error(error);
-    for (const place of places) if (!place.childNodes.length) place.textContent = place.getAttribute("aria-label");
-  }
+    }
+  };
+  await drawAll();
+  theme.addEventListener("change", () => void drawAll());
 }
