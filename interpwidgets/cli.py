@@ -155,6 +155,47 @@ def build(check: bool) -> None:
             )
 
 
+@main.command("new-chapter", short_help="Write the beginning of a chapter (in the clone).")
+@click.argument("number", metavar="NN")
+@click.argument("slug", metavar="NAME")
+def new_chapter(number: str, slug: str) -> None:
+    """Write the source, the exercises and the test of a new chapter NN, called NAME.
+
+    \b
+    interpwidgets new-chapter 08 sparse_autoencoders
+    """
+    from interpwidgets.course.skeleton import write
+
+    with _in_a_sentence():
+        for path in write(Path(), number, slug):
+            click.echo(f"Wrote {path}")
+    click.echo(f"Next: interpwidgets build, then interpwidgets verify {number}")
+
+
+@main.command(short_help="Try every solution, stub, variant and known mistake on its check.")
+@click.argument("chapters", metavar="[NN]...", nargs=-1)
+def verify(chapters: tuple[str, ...]) -> None:
+    """Hold the checks of chapters NN (all of them without NN) to what they promise.
+
+    Every solution and accepted variant passes, every unsolved cell fails cleanly, every known mistake is recognised.
+    Ends with status 1 if one does not.
+    """
+    from interpwidgets.course import registry
+    from interpwidgets.course.verify import count
+    from interpwidgets.course.verify import verify as findings_of
+
+    with _in_a_sentence():
+        numbers = [registry.chapter(name).number for name in chapters] or list(registry.numbers())
+        with click.progressbar(findings_of(numbers), length=count(numbers), label="Verifying") as bar:
+            findings = list(bar)
+    for finding in findings:
+        click.echo(str(finding))
+    wrong = sum(not finding.right for finding in findings)
+    click.echo(f"\n{len(findings)} answers tried, {wrong} not judged as they should be.")
+    if wrong:
+        raise SystemExit(1)
+
+
 # -- helping ----------------------------------------------------------------------------------------------------------
 
 

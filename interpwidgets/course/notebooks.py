@@ -26,6 +26,7 @@ import nbformat
 
 from interpwidgets import _urls
 from interpwidgets.course import CourseError
+from interpwidgets.course.cells import MARKED, furnish, question_stub
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 SENTINEL = "sentinel"  # the tag of the last cell of a solution, and what its output begins with
@@ -97,6 +98,7 @@ def _cells(source: Path) -> list[Any]:
             cell.source = _IMAGE.sub(lambda found: _inlined(source, *found.groups()), cell.source)
     code[0].source = _COLAB.format(wheel=_urls.WHEEL) + code[0].source
     _name(cells)
+    furnish(cells, source.stem[:2], str(source), _stub)
     return [_links(source), *cells]
 
 
@@ -145,8 +147,17 @@ def _unsolved(cell: Any, source: Path) -> Any:
     """A copy of the cell without the answer."""
     cell = nbformat.from_dict(cell)
     if cell.cell_type == "code":
-        cell.source = "\n".join(_without_answers(cell.source.splitlines(), f"{source}, cell {cell.id!r}"))
+        name = cell.id.removeprefix("ex-").replace("-", ".", 1)
+        lines = _stub(cell.source, f"{source}, cell {cell.id!r}").splitlines()
+        asks = (
+            MARKED.fullmatch(name) and name[-1].isalpha() and cell.id.startswith("ex-") and "nbgrader" in cell.metadata
+        )
+        cell.source = "\n".join(question_stub(name, lines) if asks and not name.endswith("-check") else lines)
     return cell
+
+
+def _stub(text: str, where: str) -> str:
+    return "\n".join(_without_answers(text.splitlines(), where))
 
 
 def _without_answers(lines: list[str], where: str) -> list[str]:

@@ -47,7 +47,9 @@ def ask(name: str) -> Asked:
 
 
 def answer(name: str, given: Any) -> Asked:
-    """Answer question ``name`` with the number of an option, counted from 1, or with a number."""
+    """Answer question ``name`` with the number of an option, counted from 1, or with a number; ``...`` shows it."""
+    if given is ...:
+        return ask(name)
     question = registry.question(name)
     asked = _choice(question, given) if question.options else _number(question, given)
     if asked.given is not None:

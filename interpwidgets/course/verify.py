@@ -1,0 +1,135 @@
+"""Does every check do what it promises? Solutions pass, stubs fail cleanly, mistakes are recognised.
+
+    for finding in verify(["05"]):
+        print(finding)                  # "05.2  mistake: one key too early   recognised"
+
+    all(finding.right for finding in verify(["05"]))
+
+What is tried on every exercise: its reference, the variants it accepts, its known mistakes, and, if the chapter has
+notebooks, the solved and the unsolved cell.
+"""
+
+import ast
+import linecache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interpwidgets.course import CourseError, chapters, registry
+from interpwidgets.course.check import judge
+from interpwidgets.course.exercise import Exercise
+from interpwidgets.course.report import headline
+from interpwidgets.course.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer that was tried: what it was, what the check said, and whether that is right."""
+
+    exercise: str
+    what: str
+    found: str
+    right: bool
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.right else '!!'}  {self.exercise:<6} {self.what:<44} {self.found}"
+
+
+def verify(numbers: Sequence[str]) -> Iterator[Finding]:
+    """Try everything that is known about the exercises of these chapters; one finding at a time."""
+    for number in numbers:
+        chapter = registry.chapter(number)
+        solved, unsolved = (_names(chapter.number, shelf) for shelf in ("solutions", "chapters"))
+        for exercise in chapter.exercises:
+            yield from _exercise(exercise)
+            yield from _cells(exercise, solved, unsolved)
+
+
+def count(numbers: Sequence[str]) -> int:
+    """About how many findings `verify` will have, for a progress bar."""
+    exercises = [one for number in numbers for one in registry.chapter(number).exercises]
+    return sum(3 + len(one.accepted) + len(one.mistakes) for one in exercises)
+
+
+def _exercise(exercise: Exercise) -> Iterator[Finding]:
+    yield _tried(exercise, "reference", exercise.reference, _passes)
+    for answer in exercise.accepted:
+        yield _tried(exercise, f"accepted: {getattr(answer, '__name__', 'variant')}", answer, _passes)
+    for mistake in exercise.mistakes:
+
+        def recognised(verdict: Verdict, name: str = mistake.name) -> str | None:
+            if verdict.passed:
+                return "passes"
+            found = verdict.mistake.name if verdict.mistake else ""
+            return None if found == name else f"taken for {found!r}" if found else "not recognised"
+
+        yield _tried(exercise, f"mistake: {mistake.name}", mistake.answer, recognised, "recognised")
+
+
+def _cells(exercise: Exercise, solved: dict[str, Any] | None, unsolved: dict[str, Any] | None) -> Iterator[Finding]:
+    for what, names, test, good in (
+        ("solved cell", solved, _passes, "passes"),
+        ("unsolved cell", unsolved, _starts, "not started"),
+    ):
+        if names is None:
+            yield Finding(exercise.id, what, "no notebook", True)
+        elif exercise.name not in names:
+            yield Finding(exercise.id, what, f"defines no {exercise.name}", False)
+        else:
+            yield _tried(exercise, what, names[exercise.name], test, good)
+
+
+def _tried(
+    exercise: Exercise, what: str, answer: Any, wrong: Callable[[Verdict], str | None], good: str = "passes"
+) -> Finding:
+    try:
+        verdict = judge(exercise, answer, extras=False)
+    except CourseError as error:
+        return Finding(exercise.id, what, str(error).splitlines()[0], False)
+    problem = wrong(verdict)
+    return Finding(exercise.id, what, problem or good, problem is None)
+
+
+def _passes(verdict: Verdict) -> str | None:
+    return None if verdict.passed else headline(verdict)
+
+
+def _starts(verdict: Verdict) -> str | None:
+    return None if verdict.state == "unstarted" else headline(verdict)
+
+
+# -- what the cells of a notebook define --------------------------------------------------------------------------
+
+
+def _names(number: str, shelf: chapters.Shelf) -> dict[str, Any] | None:
+    """Imports and definitions of all cells of a chapter, in order, as the learner's kernel would have them."""
+    try:
+        path = chapters.find(number, shelf)
+    except CourseError:
+        return None
+    return definitions(path)
+
+
+def definitions(notebook: Path) -> dict[str, Any]:
+    """What the cells of a notebook import and define, and nothing else that they do."""
+    import nbformat
+
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "code":
+            _define(cell.source, f"<ipython-input {notebook.stem} {cell.id}>", names)
+    return names
+
+
+def _define(source: str, file: str, names: dict[str, Any]) -> None:
+    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+    text = "\n".join(lines) + "\n"
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return  # a cell of magics; it defines nothing that an exercise needs
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    tree.body = [node for node in tree.body if isinstance(node, kept)]
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(tree, file, "exec"), names)  # noqa: S102  the course's own cells
