@@ -40,7 +40,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 from interpwidgets.widgets._base import static
-from interpwidgets.widgets.figure import PLOTLY, THEMES, in_svg
+from interpwidgets.widgets.figure import ALT, PLOTLY, THEMES, in_svg
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -298,8 +298,8 @@ def _place_figures(page: Any) -> list[Any]:
         if not isinstance(spec, dict):
             continue
         words = output.metadata.get("interpwidgets") or {}  # of `interpwidgets.widgets.figure`; other figures have none
-        if words.get("room"):
-            spec = _untitled(spec, words["room"])
+        if words:
+            spec = _without_words(spec, words["room"])
         markup = _figure(output, len(specs), words, spec.get("layout", {}).get("height", 360))
         specs.append({**spec, "data": in_svg(spec.get("data", []))})
         output.data = nbformat.from_dict({"text/html": markup})
@@ -307,9 +307,10 @@ def _place_figures(page: Any) -> list[Any]:
     return specs
 
 
-def _untitled(spec: Any, room: int) -> Any:
-    """The figure without its title and the room for it: a page sets titles as text that breaks its lines."""
-    layout = {name: value for name, value in spec["layout"].items() if name != "title"}
+def _without_words(spec: Any, room: int) -> Any:
+    """The figure without title and alt text: a page sets one as text that breaks its lines, and speaks the other."""
+    layout = {name: value for name, value in spec["layout"].items() if name != "title" or not room}
+    layout["annotations"] = [note for note in layout["annotations"] if note.get("name") != ALT]
     layout["height"] -= room
     layout["margin"] = {**layout["margin"], "t": layout["margin"]["t"] - room}
     return {**spec, "layout": layout}

@@ -44,6 +44,13 @@ def test_jupyterlab_shows_a_figure_and_its_texts_as_they_are(notebook, shot):
     page.locator("body[data-jp-theme-light=true]").wait_for(state="attached")
 
 
+def test_a_screen_reader_finds_the_alt_text_in_jupyterlab(notebook):
+    page = notebook.run(FIGURE)
+    texts(page)
+    spoken = page.locator(".jp-RenderedPlotly").aria_snapshot()
+    assert "The score of L1 H0 rises from 0.02 to 0.9 within 600 steps." in spoken
+
+
 def test_what_jupyterlab_saves_is_small(notebook):
     texts(notebook.run(FIGURE))
     data = notebook.save().cells[0].outputs[0].data
@@ -91,6 +98,7 @@ def test_a_figure_is_an_image_with_words_and_a_caption(exported):
     assert image.locator("svg.main-svg").count() > 0
     assert page.get_by_role("figure").first.locator("figcaption strong").inner_text() == "Two heads of layer 1"
     assert "Two heads" not in texts(page)  # once, not twice
+    assert "rises from" not in texts(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -95,6 +95,7 @@ def test_every_text_of_a_figure_is_literal():
     assert (axis["ticktext"], axis["tickformat"]) == ([shown], "$,.2f")
     broken = shown.replace("⏎", "<br>")
     assert axis["title"]["text"] == note["text"] == broken
+    assert [note["text"] for note in found["layout"]["annotations"][1:]] == [ALT]  # unseen, for screen readers
     assert note["x"] == shown  # the place on the axis is the category, as the data name it
 
 
