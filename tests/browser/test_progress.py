@@ -155,6 +155,25 @@ def test_names_are_text_and_never_markup(bridge):
     assert figure.locator("img, b").count() == 0
 
 
+def test_a_dismissed_note_stays_in_the_state_line(bridge):
+    figure = bridge.show(Progress(course(), "05.2", "Progress is not saved."))
+    state = figure.locator("[data-part=state]")
+    assert state.inner_text() == "See the note above"
+    figure.get_by_role("button", name="dismiss").click()
+    assert figure.get_by_role("note").count() == 0
+    assert state.inner_text() == "Progress is not saved."
+
+
+@pytest.mark.parametrize("width", [420, 700, 900])
+def test_reading_a_mark_moves_nothing(bridge, shown, width):
+    bridge.page.set_viewport_size({"width": width, "height": 900})
+    figure = bridge.show(shown)
+    before = figure.bounding_box()
+    figure.locator("[data-item='05.2']").hover()
+    assert figure.locator("[data-part=readout]").inner_text()
+    assert figure.bounding_box() == before
+
+
 def test_the_table_comes_out_as_csv(bridge, shown):
     figure = bridge.show(shown)
     figure.get_by_role("button", name="Export").click()

@@ -187,18 +187,19 @@ export const progress: Render = ({ model, el, signal: over }) => {
     fill(totals, total(`${won} of ${there}`, "points"), total(`${exercises.filter(passed).length} of ${exercises.length}`, narrow() ? "exercises" : "exercises passed"), total(time(worked) || "0 min", "at work"));
     const one = here();
     const ended = items().length ? items().every(passed) && "Everything is done." : "There are no exercises yet.";
-    fill(next, one ? [h("div", { class: "iw-bold" }, h("span", { class: "iw-accent" }, one.id), ` ${one.name}`), h("div", { class: "iw-small" }, `next: ${facts(one)}`)] : ended);
+    fill(next, one ? [h("div", { class: "iw-bold" }, h("span", { class: "iw-accent" }, one.id), ` ${one.name}`), h("div", { class: "iw-small" }, `${passed(one) ? "here" : "next"}: ${facts(one)}`)] : ended);
     attribute(root, "data-narrow", narrow());
     attribute(root, "aria-label", `${name()}, ${won} of ${count(there, "point")}`);
-    fill(messages, note() && noticeBox({ title: note(), text: "", hint: "", heads: [] }, () => {}, () => fill(messages)));
   });
+  const read = signal(""); // the note that was dismissed; the state line keeps it
+  scope.effect(() => fill(messages, note() !== read() && noticeBox({ title: note(), text: "", hint: "", heads: [] }, () => {}, () => read.set(note()))));
   const picture = () => snapshot(root);
   const exporting = menu(scope, "Export", [
     { name: "Picture", detail: "PNG", act: () => void rasterise(picture().svg, picture().width, picture().height).then((blob) => download(blob, "progress.png")) },
     { name: "Drawing", detail: "SVG", act: () => download(new Blob([picture().svg], { type: "image/svg+xml" }), "progress.svg") },
     { name: "Table", detail: "CSV", act: () => download(new Blob(["\ufeff", csv(chapters())], { type: "text/csv" }), "progress.csv") },
   ]);
-  const state = () => ({ dot: note() ? "none" : "ready", text: note() ? "See the note above" : "Stored on this computer", progress: null });
+  const state = () => ({ dot: note() ? "none" : "ready", text: !note() ? "Stored on this computer" : note() === read() ? note() : "See the note above", progress: null });
   fill(
     root,
     h("div", { class: "iw-head" }, title, meta, exporting),
