@@ -9,11 +9,12 @@ r"""Plotly figures in our look, named for those who do not see them, small in th
 
 Only the figure's own description is stored in the notebook (``application/vnd.plotly.v1+json``, a few kB), never
 plotly.js (4.8 MB) and never a ``FigureWidget``, which stores plotly.js with every figure. JupyterLab and Notebook 7
-draw it with the extension that comes with the package plotly; marimo and VS Code with their own copy of plotly.js;
-a page of `interpwidgets export` with one copy that all of its figures share.
+draw it with the extension that comes with the package plotly, and add a picture when they save; marimo and VS Code with
+their own copy of plotly.js (marimo also asks the network for MathJax, and draws without it); a page of `interpwidgets
+export` with one copy that all of its figures share.
 
 **Colours.** plotly cannot follow a page that turns dark: its colours are numbers, not CSS variables. So a notebook gets
-middle tones, at least 4.2:1 for texts and lines on white and on JupyterLab's dark grey alike. An exported page
+middle tones, at least 4.2:1 for texts and series on white and on JupyterLab's dark grey alike. An exported page
 knows its reader: there every colour named here is swapped for the exact one of the light or the dark look.
 
 **Tokens are data.** plotly takes ``<b>``, ``<a href=...>``, ``<br>``, ``&amp;`` and ``$x$`` in any text for markup.
@@ -34,6 +35,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 
 # -- the look -----------------------------------------------------------------------------------------------------
 
+# Series in their order, then labels, ticks, hairlines, the area between two curves.
 ACCENT, SERIES_2, SERIES_3, INK = "#cc5418", "#2f80bd", "#a06c2c", "#747a82"
 QUIET, EDGE, LINE, SOFT = "#747a83", "#808892", "rgba(128,136,146,0.25)", "rgba(204,84,24,0.14)"
 _HOVER = ("#1d2025", "#e7e9ed", "#535b66")  # background, text, border
@@ -178,13 +180,9 @@ class Figure:
 
     def _display_(self) -> Any:
         """What marimo asks for: it draws plotly's figures itself."""
-        import html
-
-        import marimo as mo  # type: ignore[import-not-found,unused-ignore]
         import plotly.graph_objects as go
 
-        drawn = go.Figure({name: self.spec[name] for name in ("data", "layout")})
-        return mo.Html(f'<div role="img" aria-label="{html.escape(self.alt)}">{mo.as_html(drawn).text}</div>')
+        return go.Figure({name: self.spec[name] for name in ("data", "layout")})
 
 
 def figure(fig: Any, alt: str = "", title: str | None = None, caption: str | None = None) -> Figure:

@@ -61,7 +61,7 @@ def test_what_jupyterlab_saves_is_small(notebook):
 def test_marimo_shows_a_figure_by_itself(marimo, shot):
     page = marimo(FIGURE)
     assert HOSTILE in texts(page)
-    assert page.get_by_role("img", name="The score of L1 H0 rises").count() == 1
+    assert "The score of L1 H0 rises from 0.02 to 0.9 within 600 steps." in page.locator("body").aria_snapshot()
     shot(page, "figure_marimo")
     page.watch.forgive("mathjax-full")  # marimo asks for MathJax with every figure of plotly, and draws without it
     page.watch.outside = [url for url in page.watch.outside if "mathjax" not in url]
