@@ -18,6 +18,7 @@ import click
 from interpwidgets import _urls
 from interpwidgets._version import __version__
 from interpwidgets.course import CourseError
+from interpwidgets.zoo.commands import zoo
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(path_type=Path)
@@ -32,6 +33,9 @@ def main() -> None:
     New here?        interpwidgets learn
     Does not work?   interpwidgets doctor
     """
+
+
+main.add_command(zoo)
 
 
 @contextmanager

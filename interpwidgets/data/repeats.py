@@ -19,7 +19,7 @@ from torch import Tensor
 BEGIN = 0  # the id of <s>; words are 1 to n_words
 N_WORDS = 64
 CONTEXT = 48
-SHORTEST, LONGEST = 4, 24  # periods of the training stream
+SHORTEST, LONGEST = 4, 23  # periods of the training stream
 
 
 def repeated_tokens(
@@ -39,16 +39,22 @@ def repeated_tokens(
 def random_periods(
     batch: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, "batch position"], Int[Tensor, " batch"]]:
-    """The next ``batch`` rows of the training stream, 48 tokens long, and the period of each row, 4 to 24.
+    """The next ``batch`` rows of the training stream, 48 tokens long, and the period of each row, 4 to 23.
 
-    Here a word may stand twice in one copy, with different words after it. Were all of them different, it would be
-    enough to know roughly what came before each word; as it is, a model has to know exactly. The last copy of a row is
-    cut off where the context ends.
+    After ``<s>`` come some words that do not return, from none at all to as many as leave room for two copies; then the
+    copies begin and go on to the end of the row, where the last one is cut off. No two words of the lead and of one
+    copy are the same.
+
+    With the lead, the copy to look back to may stand anywhere. Without it, first copies would always stand at the
+    beginning, and heads would learn their habit for the first half of the context only.
     """
     periods = torch.randint(SHORTEST, LONGEST + 1, (batch,), generator=generator)
-    words = torch.randint(1, 1 + N_WORDS, (batch, LONGEST), generator=generator)
-    places = torch.arange(CONTEXT - 1) % periods[:, None]
-    return _begin(words.gather(1, places)), periods
+    words = 1 + torch.rand(batch, N_WORDS, generator=generator).argsort(1)
+    room = CONTEXT - 1 - 2 * periods
+    lead = (torch.rand(batch, generator=generator) * (room + 1)).long()[:, None]
+    places = torch.arange(CONTEXT - 1).expand(batch, -1)
+    in_copy = (places - lead) % periods[:, None]
+    return _begin(words.gather(1, torch.where(places < lead, places, lead + in_copy))), periods
 
 
 def _begin(words: Int[Tensor, "batch n"]) -> Int[Tensor, "batch 1+n"]:

@@ -13,8 +13,8 @@ it for one reader and leaves every other reader, and everything in between, as i
                                 ├─> queries and values of the receiver        as before
                                 └─> everything else                           as before
 
-Since heads add to the residual stream, the reader's input with the swap is its clean input, minus what the sender wrote,
-plus what the sender writes on the corrupt text. No approximation is made, norms included.
+Since heads add to the residual stream, the reader's input with the swap is its clean input, minus what the sender
+wrote, plus what the sender writes on the corrupt text. No approximation is made, norms included.
 
 Sources: Wang et al. 2022, "Interpretability in the Wild", section 3 and appendix B; Goldowsky-Dill et al. 2023,
 "Localizing Model Behavior with Path Patching".
@@ -85,7 +85,7 @@ def patch_head(
     as there.
     """
     heads = list(heads)
-    _check(anatomy(model), clean, corrupt, *heads[:1])
+    _check(anatomy(model), clean, corrupt)
     layers = sorted({layer for layer, _ in heads})
     with torch.no_grad():
         with Tap(model, "z") as there:

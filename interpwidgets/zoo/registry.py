@@ -1,0 +1,11 @@
+"""Every model of the zoo, by name.
+
+from interpwidgets.zoo.registry import ZOO
+
+ZOO["attn2l"].train()
+"""
+
+from interpwidgets.zoo import attention_only
+from interpwidgets.zoo.spec import ZooModel
+
+ZOO: dict[str, ZooModel] = {spec.name: spec for spec in attention_only.MODELS}
