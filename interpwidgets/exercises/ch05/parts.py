@@ -346,8 +346,9 @@ def _copier(sign: float) -> Make:
 
 def _found_copying(answer: Answer) -> Found:
     model: Any = load("attn2l")
-    W_E, W_U = model.model.embed.weight.detach(), model.unembed.weight.detach().T
-    values = torch.stack([torch.stack([answer(W_E, *head, W_U) for head in _heads_OV(model, i)]) for i in (0, 1)])
+    W_U = (model.model.norm.weight * model.unembed.weight).detach().T  # the norms belong to the way
+    words = [layer.norm(model.model.embed.weight).detach() for layer in model.model.layers]
+    values = torch.stack([torch.stack([answer(words[i], *head, W_U) for head in _heads_OV(model, i)]) for i in (0, 1)])
     return Found("copying score", values, "layer", "head", f"In attn2l, {best_place(values)}: what it sees, it says.")
 
 

@@ -1,0 +1,202 @@
+"""Chapter 05 keeps its word: what its text says about the models is what its cells find."""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from interpwidgets.course.chapters import find
+from interpwidgets.course.run import run
+from interpwidgets.exercises.ch05 import EXERCISES, QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+STORIES = Path(os.environ.get("INTERPWIDGETS_STORIES260K", ROOT.parent / "shared/models/stories260K"))
+LN_64 = math.log(64)
+
+
+def cells(shelf: Any, kind: str) -> dict[str, str]:
+    found = nbformat.read(find("05", shelf), as_version=4).cells
+    return {cell.id: re.sub(r"(?m)^    %pip.*$", "    pass", cell.source) for cell in found if cell.cell_type == kind}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_progress_and_one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTERPWIDGETS_HOME", str(tmp_path_factory.mktemp("home")))
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the cells of the solved chapter leave behind, run one after the other."""
+    torch.manual_seed(0)
+    found: dict[str, Any] = {}
+    for source in cells("solutions", "code").values():
+        exec(source, found)
+    return found
+
+
+# -- the claims, in the order of the chapter -------------------------------------------------------------------------
+
+
+def test_from_the_second_word_of_the_second_copy_on_it_is_almost_never_wrong(names: dict[str, Any]) -> None:
+    right, period = names["right"], names["PERIOD"]
+    assert right[:, period + 1 :].mean() > 0.98
+    assert right[:, :period].mean() < 0.05
+
+
+def test_all_models_start_at_ln_64_and_only_two_layers_reach_zero(names: dict[str, Any]) -> None:
+    for name in ("attn2l", "attn1l", "attn0l"):
+        loss = names["loss_by_position"](names["load"](name)(names["tokens"]).logits, names["tokens"])
+        assert loss[0].item() == pytest.approx(LN_64, abs=0.05)
+    late = names["late_loss"]
+    assert late["attn2l"] < 0.05
+    assert 1 < late["attn1l"] < LN_64 - 0.5
+    assert late["attn0l"] == pytest.approx(LN_64, abs=0.1)
+
+
+def test_one_head_looks_back_two_have_the_stripe_and_none_looks_at_copies(names: dict[str, Any]) -> None:
+    pattern, tokens = names["pattern"], names["tokens"]
+    previous = names["previous_token_score"](pattern)
+    assert previous.max() > 0.8
+    assert int(previous.argmax()) == names["previous_head"]
+    assert previous.flatten().topk(2).values[1] < 0.3
+    assert names["duplicate_token_score"](pattern, tokens).max() < 0.05
+    assert (names["mine"][1] > 0.8).all()
+    assert (names["mine"][0] < 0.1).all()
+
+
+def test_with_many_copies_the_stripe_sees_a_part_of_it(names: dict[str, Any]) -> None:
+    often = names["pattern_often"]
+    stripe, all_copies = names["induction_score"](often, 6)[1], names["prefix_matching_score"](often, names["often"])[1]
+    assert (stripe < 0.75 * names["mine"][1]).all()
+    assert (all_copies > 0.8).all()
+
+
+def test_what_each_head_is_for(names: dict[str, Any]) -> None:
+    loss, right = names["second_loss"], names["second_right"]
+    previous, other = f"L0 H{names['previous_head']}", f"L0 H{1 - names['previous_head']}"
+    for lost in (previous, "both of L1"):
+        assert right[lost] < 0.05
+        assert loss[lost] == pytest.approx(LN_64, abs=0.2)
+    assert right[other] > 0.98
+    for one in ("L1 H0", "L1 H1"):
+        assert right[one] > 0.5
+        assert loss["nothing"] + 0.5 < loss[one] < LN_64
+
+
+def test_without_the_previous_token_head_the_stripe_is_gone(names: dict[str, Any]) -> None:
+    """And the other options of question 05.B are wrong."""
+    changed, tokens = names["changed_pattern"], names["tokens"]
+    assert names["induction_score"](changed, names["PERIOD"]).max() < 0.2
+    assert names["duplicate_token_score"](changed, tokens)[1].max() < 0.2
+    assert names["previous_token_score"](changed)[1].max() < 0.2
+    right = next(option for option in QUESTIONS[1].options if option.right)
+    assert right.text == "The stripe goes away"
+
+
+def test_the_induction_heads_write_the_answer(names: dict[str, Any]) -> None:
+    shares = names["in_second_copy"]
+    assert (shares[1] > 3).all()
+    assert (shares[0].abs() < 0.2).all()
+    assert abs(shares.sum() - names["whole"]) < 0.5
+
+
+def test_the_weights_say_the_same(names: dict[str, Any]) -> None:
+    copying, chance = names["copying"], names["by_chance"].std()
+    assert min(copying[1, 0], copying[1, 1]) > 4 * chance
+    assert max(copying[1, 0], copying[1, 1]) > 0.95
+    assert max(copying[0, 0], copying[0, 1]) < 0
+    composition, baseline = names["composition"], names["baseline"]
+    assert baseline.numel() == 2_500
+    assert composition[names["previous_head"]].min() > 1.5 * baseline.max()
+    assert composition[1 - names["previous_head"]].max() < baseline.max()
+
+
+def test_it_is_learned_all_at_once_and_by_two_heads_at_first(names: dict[str, Any]) -> None:
+    steps, curves, half_way = names["steps"], names["curves"], names["half_way"]
+    at = {step: i for i, step in enumerate(steps)}
+    induction, right = curves["induction, best of layer 1"], curves["right on the second copy"]
+    jump = half_way["induction, best of layer 1"]
+    assert jump >= 200  # for a long while nothing happens
+    assert half_way["right on the second copy"] == jump
+    before = at[jump] - 1
+    assert jump - steps[before] <= 100
+    assert max(induction[before], right[before]) < 0.15
+    assert min(induction[at[jump]], right[at[jump]]) > 0.6
+    crisp = curves[f"previous token, L0 H{names['previous_head']}"]
+    other = curves[f"previous token, L0 H{1 - names['previous_head']}"]
+    assert crisp[at[jump]] < crisp[-1] / 2
+    assert max(other) > 2 * other[0]
+    assert other[-1] < max(other) / 2
+    assert crisp[-1] > 0.8
+
+
+def test_one_layer_has_no_induction_head(names: dict[str, Any]) -> None:
+    with torch.no_grad(), names["Tap"](names["single"], "pattern") as tap:
+        names["single"](names["tokens"])
+    assert names["induction_score"](tap["pattern"], names["PERIOD"]).max() < 0.3
+
+
+def test_the_model_of_chapter_0_has_one_where_that_chapter_says(names: dict[str, Any]) -> None:
+    assert names["found"] == [(1, 0)]
+
+
+def test_the_first_screen_counts_right() -> None:
+    text = "\n".join(cells("chapters", "markdown").values())
+    assert f"{len(EXERCISES)} exercises, {len(QUESTIONS)} questions" in text
+    hours, minutes = map(int, re.search(r"(\d) h (\d+) min", text).groups())  # type: ignore[union-attr]
+    assert 0 <= 60 * hours + minutes - sum(exercise.minutes for exercise in EXERCISES) <= 40
+
+
+# -- solved and unsolved ---------------------------------------------------------------------------------------------
+
+
+def test_every_check_of_the_solved_chapter_passes(names: dict[str, Any]) -> None:
+    for exercise in EXERCISES:
+        verdict = names["check"](exercise.id, names[exercise.name])
+        assert verdict.passed, (exercise.id, verdict.headline)
+
+
+def test_every_check_of_the_unsolved_chapter_says_where_to_start() -> None:
+    found: dict[str, Any] = {}
+    code = cells("chapters", "code")
+    exec(code["setup"], found)
+    for exercise in EXERCISES:
+        cell = f"ex-{exercise.id.replace('.', '-')}"
+        exec(code[cell], found)
+        verdict = eval(code[f"{cell}-check"], found)
+        assert verdict.state == "unstarted", exercise.id
+        assert "Traceback" not in repr(verdict)
+
+
+def test_every_picture_has_a_description() -> None:
+    pictures = re.findall(r"!\[([^\]]*)\]", "\n".join(cells("chapters", "markdown").values()))
+    assert pictures
+    assert all(len(alt) > 40 for alt in pictures)
+
+
+@pytest.mark.slow
+def test_the_solved_chapter_runs_offline_within_two_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    begin = monotonic()
+    run(find("05", "solutions"), tmp_path / "out.ipynb")
+    assert monotonic() - begin < 120
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STORIES.exists(), reason="stories260K is not beside the clone")
+def test_the_last_exercise_runs_on_a_model_in_a_directory(tmp_path: Path) -> None:
+    run(find("05", "solutions"), tmp_path / "out.ipynb", {"MODEL": str(STORIES)})
+    found = {cell.id: cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells}
+    assert "of 40 heads" in "".join(output.get("text", "") for output in found["find"].outputs)
