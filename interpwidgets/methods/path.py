@@ -53,8 +53,8 @@ def path_patch(
         save: sites to keep of the patched run, as for `Tap`.
 
     Returns the logits of the patched run and the tap that kept ``save``. Raises `ValueError` for texts of different
-    shapes, receivers that do not come after the sender, and models with grouped queries (their keys belong to several
-    heads at once).
+    shapes, receivers that do not come after the sender, models with grouped queries (their keys belong to several heads
+    at once) and models with a norm after the heads (BERT, Gemma 2).
     """
     receivers = list(receivers)
     parts = anatomy(model)
@@ -133,6 +133,8 @@ def _check(
         raise ValueError(
             f"clean and corrupt have to be of one shape, but they are {list(clean.shape)} and {list(corrupt.shape)}."
         )
+    if receivers and parts.family.sites["attn_out"].path != parts.family.attention:
+        raise ValueError("in this model a norm follows the heads, so what one of them writes cannot be told apart.")
     early = [layer for layer, _ in receivers if layer <= sender[0]]
     if early:
         raise ValueError(f"receivers have to come after layer {sender[0]}, but one is in layer {early[0]}.")

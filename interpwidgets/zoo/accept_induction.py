@@ -56,7 +56,7 @@ def _accuracy(model: Any) -> float:
     tokens = repeated_tokens(ROWS, PERIOD, seed=1)
     with torch.no_grad():
         best = model(tokens).logits[:, KNOWN].argmax(-1)
-    return (best == tokens[:, PERIOD + 2 :]).float().mean().item()
+    return float((best == tokens[:, PERIOD + 2 :]).float().mean())
 
 
 def _scores(model: Any) -> tuple[Float[Tensor, "layer head"], Float[Tensor, "layer head"]]:
