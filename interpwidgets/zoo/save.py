@@ -8,6 +8,8 @@ save(spec, made, Path("attn2l"), measured=spec.accept(made.model))
 
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers.utils import logging
 
 from interpwidgets._version import __version__
 from interpwidgets.zoo.spec import Made, Measured, ZooModel
@@ -24,7 +27,8 @@ def save(spec: ZooModel, made: Made, folder: Path, measured: dict[str, Measured]
     """Write ``made`` into ``folder``, which `load` opens; ``measured`` is what ``spec.accept`` found, for the card."""
     model: Any = made.model
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    with _no_progress_bar():
+        model.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     if made.series:
         steps = sorted(made.series)
@@ -35,6 +39,18 @@ def save(spec: ZooModel, made: Made, folder: Path, measured: dict[str, Measured]
         save_file(stacked, folder / "series.safetensors", metadata)
     text = json.dumps(card(spec, made, measured), indent=2, ensure_ascii=False)
     (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """The library draws one for every file it writes."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def card(spec: ZooModel, made: Made, measured: dict[str, Measured]) -> dict[str, Any]:
