@@ -26,6 +26,8 @@
 # ## Open the toolbox
 
 # %% id="setup"
+from functools import partial
+
 import plotly.graph_objects as go
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +48,9 @@ model.config.n_layers, model.config.n_heads
 # **How an exercise works.** You write a function, the cell after it checks the function. Stuck? `hint("05.1")` gives a hint, three
 # in all. `solution("05.1")` opens after a pass or three tries. `reset("05.1")` starts over. Hints are counted, never charged.
 #
+# The signatures tell you shapes: `Float[Tensor, "layer head"]` is a tensor of fractions with those two axes, `Int[Tensor, ""]` is one
+# whole number, still a tensor.
+#
 # ## A text that nobody can know
 #
 # Here are 32 texts. Each is `<s>`, twenty different words, and the same twenty again.
@@ -65,8 +70,8 @@ with torch.no_grad():
     logits = model(tokens).logits  # [batch, position, vocab]
 
 right = (logits[:, :-1].argmax(-1) == tokens[:, 1:]).float()  # entry i: was token i + 1 expected?
-print(f"first copy                    {right[:, :PERIOD].mean():.0%}")
-print(f"second copy, after its 1st word {right[:, PERIOD + 1 :].mean():.0%}")
+print(f"first copy                   {right[:, :PERIOD].mean():4.0%}")
+print(f"second copy, from word 2 on  {right[:, PERIOD + 1 :].mean():4.0%}")
 
 # %% [markdown]
 # ### 05.1 · The same words twice
@@ -121,9 +126,9 @@ answer("05.A", 4.16)
 # %% [markdown]
 # ### 05.2 · Loss, place by place
 #
-# The logits at position $i$ are about token $i + 1$. So a text of $T$ tokens has $T - 1$ losses, and entry $i$ is
+# The logits at position *i* are about token *i* + 1. So a text of *T* tokens has *T* − 1 losses, and entry *i*, over *B* texts, is
 #
-# $$\ell_i = -\frac{1}{B} \sum_{b=1}^{B} \log p\,(t_{b,\,i+1} \mid t_{b,\,0} \dots t_{b,\,i})$$
+# > *ℓ*<sub>i</sub> = − (1 / *B*) Σ<sub>b</sub> log *p*( *t*<sub>b, i+1</sub> | *t*<sub>b, 0</sub> … *t*<sub>b, i</sub> )
 
 
 # %% id="05.2"
@@ -156,12 +161,12 @@ for name in ("attn2l", "attn1l", "attn0l"):
     lines.add_scatter(x=list(range(1, 2 * PERIOD + 1)), y=loss.tolist(), name=name)
     print(f"{name}: first word {loss[0]:.2f} nats, second copy {late_loss[name]:.2f}")
 lines.add_hline(y=torch.tensor(64.0).log().item(), line_dash="dot", annotation_text="ln 64")
-lines.add_vline(x=PERIOD + 0.5, line_dash="dot", annotation_text="second copy")
+lines.add_vline(x=PERIOD + 0.5, line_dash="dot", annotation_text="second copy", annotation_position="bottom right")
 lines.update_layout(xaxis_title="token", yaxis_title="loss in nats")
 figure(
     lines,
-    alt="The loss of all three models begins near 4.16 nats. In the second copy that of attn2l falls to "
-    f"{late_loss['attn2l']:.2f}, that of attn1l to {late_loss['attn1l']:.1f}, and that of attn0l stays at {late_loss['attn0l']:.1f}.",
+    alt=f"All three models begin near 4.16 nats. In the second copy attn2l falls to {late_loss['attn2l']:.2f}, "
+    f"attn1l to {late_loss['attn1l']:.1f}, and attn0l stays at {late_loss['attn0l']:.1f}.",
     title="Loss by position",
     caption="twenty random words, twice; the mean of 32 texts",
 )
@@ -239,7 +244,7 @@ def duplicate_token_score(
 ) -> Float[Tensor, "layer head"]:
     """The mean attention from repeated tokens to all their earlier copies.
 
-    Averaged over all such queries of the batch together; 0 if there are none.
+    Averaged over all such queries of the batch together; 0 if there are none. The dtype is that of pattern.
     """
     ### BEGIN SOLUTION
     same = tokens[:, :, None] == tokens[:, None, :]  # [batch, query, key]
@@ -322,7 +327,7 @@ def prefix_matching_score(
 ) -> Float[Tensor, "layer head"]:
     """The mean attention from repeated tokens to the positions right after all their earlier copies.
 
-    Averaged over all such queries of the batch together; 0 if there are none.
+    Averaged over all such queries of the batch together; 0 if there are none. The dtype is that of pattern.
     """
     ### BEGIN SOLUTION
     same = tokens[:, :, None] == tokens[:, None, :]  # [batch, query, key]
@@ -349,7 +354,7 @@ print("twenty words, twice     ", prefix_matching_score(pattern, tokens)[1])
 # ### 05.7 · Does reading help?
 #
 # First, one number for a whole model: how much easier a late token is than an early one. Olsson et al. (2022) compare
-# the 500th token with the 50th; our texts are shorter. Mind the index: entry $i$ of the loss belongs to token $i + 1$.
+# the 500th token with the 50th; our texts are shorter. Mind the index: entry *i* of the loss belongs to token *i* + 1.
 
 
 # %% id="05.7"
@@ -406,15 +411,13 @@ answer("05.B", 2)
 def without(*heads: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Logits and patterns of the model with these heads (layer, head) taken out."""
 
-    def take_out(layer: int):
-        def edit(z: Tensor) -> Tensor:
-            for at, head in heads:
-                z = mean_ablate(z, head) if at == layer else z
-            return z
+    def take_out(z: Tensor, layer: int) -> Tensor:
+        for at, head in heads:
+            z = mean_ablate(z, head) if at == layer else z
+        return z
 
-        return edit
-
-    with torch.no_grad(), Tap(model, "pattern", edits={("z", layer): take_out(layer) for layer in (0, 1)}) as tap:
+    edits = {("z", layer): partial(take_out, layer=layer) for layer in (0, 1)}
+    with torch.no_grad(), Tap(model, "pattern", edits=edits) as tap:
         logits = model(tokens).logits
     return logits, tap["pattern"]
 
@@ -443,9 +446,7 @@ bars.add_hline(y=torch.tensor(64.0).log().item(), line_dash="dot", annotation_te
 bars.update_layout(xaxis_title="heads taken out", yaxis_title="loss on the second copy, nats")
 figure(
     bars,
-    alt="The loss on the second copy, by what is taken out: "
-    + ", ".join(f"{name} {value:.2f}" for name, value in second_loss.items())
-    + " nats.",
+    alt="Loss on the second copy: " + ", ".join(f"without {name} {loss:.2f}" for name, loss in second_loss.items()),
     title="What each head is for",
     caption="mean ablation; from the second word of the second copy on",
 )
@@ -485,10 +486,8 @@ AttentionHeads(names(tokens[0]), changed_pattern[:, 0], layer=1, head=0, caption
 with torch.no_grad(), Tap(model, ["z", ("resid_post", 1)]) as tap:
     model(tokens)
     norm = model.model.norm
-    unembed = model.unembed.weight - model.unembed.weight.mean(0)  # [vocab, d_model]: above the mean of all words
-    direction = (
-        unembed[tokens[:, 1:]] * norm.weight
-    )  # [batch, query, d_model]: the right word, before the norm's weights
+    unembed = model.unembed.weight - model.unembed.weight.mean(0)  # above the mean of all words
+    direction = unembed[tokens[:, 1:]] * norm.weight  # of the right word: [batch, query, d_model]
     direction = direction - direction.mean(-1, keepdim=True)  # the norm takes the mean of the stream away
     scale = (tap["resid_post", 1].var(-1, correction=0) + norm.eps).sqrt()[:, :-1]  # [batch, query]
     W_O = [anatomy(model).W_O(layer).detach() for layer in (0, 1)]  # each [head, d_head, d_model]
@@ -497,9 +496,10 @@ z = tap["z"][:, :, :-1]  # [layer, batch, query, head, d_head]; the last positio
 # %% [markdown]
 # ### 05.9 · Who wrote the answer?
 #
-# Head $h$ writes $z_h W_O^h$. Its share of the logit is how far that goes along the direction $u$, divided by the scale $\sigma$:
+# Head *h* writes *z*<sub>h</sub> *W*<sub>O</sub><sup>h</sup>. Its share of the logit is how far that goes along the direction *u*, divided by the
+# scale *σ*:
 #
-# $$a_h = \frac{(z_h W_O^h) \cdot u}{\sigma}$$
+# > *a*<sub>h</sub> = ( *z*<sub>h</sub> *W*<sub>O</sub><sup>h</sup> · *u* ) / *σ*
 
 
 # %% id="05.9"
@@ -540,14 +540,14 @@ print(f"the heads together {in_second_copy.sum():.2f}, the logit itself {whole:.
 #
 # If a head attends to a word fully, it changes the logits by that word's row of one matrix, the full *OV circuit*
 #
-# $$W_E \, W_V \, W_O \, W_U \quad\in\; \mathbb{R}^{\text{vocab} \times \text{vocab}}$$
+# > *W*<sub>E</sub> *W*<sub>V</sub> *W*<sub>O</sub> *W*<sub>U</sub>, of shape `[vocab, vocab]`
 #
 # A head that copies raises the logit of the very word that it sees. Then the matrix has positive eigenvalues. Elhage et al. (2021)
 # sum that up in one number between −1 and 1:
 #
-# $$\frac{\sum_i \lambda_i}{\sum_i |\lambda_i|}$$
+# > Σ<sub>i</sub> *λ*<sub>i</sub> / Σ<sub>i</sub> |*λ*<sub>i</sub>|
 #
-# The matrix is large, its rank is at most d_head. $AB$ and $BA$ have the same eigenvalues other than 0, which saves you a lot
+# The matrix is large, its rank is at most `d_head`. *A B* and *B A* have the same eigenvalues other than 0, which saves you a lot
 # of work.
 
 
@@ -598,11 +598,13 @@ print(f"random weights {by_chance.mean():5.2f}, give or take {by_chance.std():.2
 #
 # ### 05.11 · Who reads whom?
 #
-# Head A of layer 0 writes with $W_{OV}^A = W_V W_O$. Head B of layer 1 looks with its queries and keys; seen from the key, that is
-# $W_K W_Q^T$. If B's *keys* read what A writes, the product of the two is large for their sizes. Elhage et al. (2021) call this
+# Head A of layer 0 writes with *W*<sub>OV</sub> = *W*<sub>V</sub> *W*<sub>O</sub>. Head B of layer 1 looks with its queries and keys; seen from the key, that is
+# *W*<sub>KQ</sub> = *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup>. If B's *keys* read what A writes, the product of the two is large for their sizes. Elhage et al. (2021) call this
 # **K-composition**:
 #
-# $$\frac{\lVert W_{OV}^A \; W_K^B {W_Q^B}^T \rVert_F}{\lVert W_{OV}^A \rVert_F \; \lVert W_K^B {W_Q^B}^T \rVert_F}$$
+# > ‖ *W*<sub>OV</sub><sup>A</sup> *W*<sub>KQ</sub><sup>B</sup> ‖ / ( ‖ *W*<sub>OV</sub><sup>A</sup> ‖ ‖ *W*<sub>KQ</sub><sup>B</sup> ‖ )
+#
+# with Frobenius norms: the root of the sum of all squared entries.
 
 
 # %% id="05.11"
@@ -685,8 +687,9 @@ lines = go.Figure([go.Scatter(x=steps, y=values, name=name, mode="lines+markers"
 lines.update_layout(xaxis_title="training step", yaxis_title="score", yaxis_range=[0, 1.02])
 figure(
     lines,
-    alt="All scores stay low at first. Then the induction score and the share of right words jump together, half way at step "
-    f"{half_way['induction, best of layer 1']}. The previous-token scores of both heads of layer 0 rise with them; one goes on, the other falls back.",
+    alt="All scores stay low at first. Then the induction score and the share of right words jump together, "
+    f"half way at step {half_way['induction, best of layer 1']}. The previous-token scores of both heads of "
+    "layer 0 rise with them; one goes on, the other falls back.",
     title="A phase change",
     caption="attn2l in training, on twenty words, twice",
 )
@@ -716,7 +719,7 @@ with torch.no_grad(), Tap(single, "pattern") as tap:
 print("attn1l, induction score", induction_score(tap["pattern"], PERIOD))
 
 # %% [markdown]
-# ## Find them anywhere
+# ## In a model that you name
 #
 # ### 05.13 · Find them anywhere
 #
@@ -753,10 +756,8 @@ other.config.pad_token_id = None  # nothing here is padding
 vocabulary = other.get_input_embeddings().num_embeddings
 begin = other.config.bos_token_id or 0
 draw = torch.Generator().manual_seed(0)
-some_tokens = torch.stack(
-    [torch.randperm(vocabulary - 3, generator=draw)[:25] + 3 for _ in range(4)]
-)  # ids 0 to 2 are often special
-probe = repeat_tokens(some_tokens, bos=begin)
+texts = [torch.randperm(vocabulary - 3, generator=draw)[:25] + 3 for _ in range(4)]  # ids 0 to 2 are often special
+probe = repeat_tokens(torch.stack(texts), bos=begin)
 
 found = find_induction_heads(other, probe)
 print(f"{MODEL}: {len(found)} of {anatomy(other).n_layers * anatomy(other).n_heads} heads:", found[:12])
@@ -766,11 +767,11 @@ with torch.no_grad(), Tap(other, "pattern") as tap:
 scores = prefix_matching_score(tap["pattern"].float(), probe)
 best_layer, best_head = divmod(int(scores.argmax()), scores.shape[1])
 grid = go.Figure(go.Heatmap(z=scores.tolist(), zmin=0, zmax=1))
-grid.update_layout(xaxis_title="head", yaxis_title="layer", yaxis_autorange="reversed")
+grid.update_layout(xaxis=dict(title="head", dtick=1), yaxis=dict(title="layer", dtick=1, autorange="reversed"))
 figure(
     grid,
-    alt=f"Prefix-matching scores of {MODEL}, one cell for each head. The highest is L{best_layer} H{best_head} with {scores.max():.2f}; "
-    f"{len(found)} heads are above 0.4.",
+    alt=f"Prefix-matching scores of {MODEL}, one cell per head. The highest is L{best_layer} H{best_head}: "
+    f"{scores.max():.2f}. Heads above 0.4: {len(found)}.",
     title=f"Induction heads of {MODEL}",
     caption="prefix-matching score on 25 random tokens, twice",
 )

@@ -270,7 +270,7 @@ def _found_in_context(answer: Answer) -> Found:
     loss = loss_by_position(run()[1], probe())
     scores = torch.stack([answer(loss, 1, late) for late in range(1, len(loss) + 1)])
     sentence = f"In attn2l, the last token is {-scores[-1].item():.2f} nats easier than the first."
-    return Found("in-context score, token by token", scores[None], "", "late token - 1", sentence)
+    return Found("in-context score, token by token", scores[None], "", "late token", sentence)
 
 
 IN_CONTEXT_SCORE = Exercise(
