@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from interpwidgets.course.exercise import Answer, Arguments
-from interpwidgets.course.limits import TimeUp, time_limit
+from interpwidgets.course.limits import TimeUp, limited
 
 _PRINTED = 20_000
 _OURS = str(Path(__file__).resolve().parent.parent)
@@ -55,14 +55,12 @@ def attempt(answer: Answer, arguments: Arguments, drive: Callable[..., Any] | No
     given = copied(arguments)
     before = [_frozen(argument) for argument in given]
     printed = _Bounded()
-    with _undisturbed(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+    with undisturbed(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         begin = time.perf_counter()
         try:
-            with time_limit(seconds):
-                begin = time.perf_counter()
-                outcome.value = drive(answer, *given) if drive else answer(*given)
-                _finish(given)
-                outcome.seconds = time.perf_counter() - begin
+            outcome.value = limited(seconds, drive, answer, *given) if drive else limited(seconds, answer, *given)
+            _finish(given)
+            outcome.seconds = time.perf_counter() - begin
         except KeyboardInterrupt:
             raise KeyboardInterrupt("stopped by you") from None
         except BaseException as error:  # whatever it is, it is a result
@@ -88,7 +86,7 @@ class _Bounded(io.StringIO):
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """The same random numbers for every call, and afterwards everything as it was."""
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     with torch.random.fork_rng(devices=_started_gpus()):
@@ -113,8 +111,8 @@ def _started_gpus() -> list[int]:
 
 def copied(value: Any) -> Any:
     """A copy that an answer may spoil: tensors (strides kept), arrays, containers; anything else is passed as it is."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone(memory_format=torch.preserve_format).requires_grad_(value.requires_grad)
+    if type(value) in (torch.Tensor, torch.nn.Parameter) and value.layout == torch.strided:
+        return _same_layout(value.detach()).requires_grad_(value.requires_grad)
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, torch.Generator):
@@ -126,12 +124,19 @@ def copied(value: Any) -> Any:
     return value
 
 
+def _same_layout(value: torch.Tensor) -> torch.Tensor:
+    if value.is_contiguous() or 0 in value.stride():
+        return value.clone()
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device).copy_(value)
+
+
 def strided(value: Any) -> Any:
-    """The same numbers, every second place in memory: right code does not notice."""
+    """The same numbers, every second place in memory with a gap after each row: right code does not notice."""
     if isinstance(value, torch.Tensor) and value.dim():
-        spread = value.new_zeros(*value.shape[:-1], 2 * value.shape[-1])
-        spread[..., ::2] = value.detach()
-        return spread[..., ::2].requires_grad_(value.requires_grad)
+        size = value.shape[-1]
+        spread = value.new_zeros(*value.shape[:-1], 2 * size + 1)[..., : 2 * size : 2]
+        spread.copy_(value.detach())
+        return spread.requires_grad_(value.requires_grad)
     if type(value) in (list, tuple):
         return type(value)(strided(item) for item in value)
     return value
@@ -177,8 +182,7 @@ def theirs(error: BaseException, answer: Any) -> tuple[CodeType, int] | None:
 
 def _places(error: BaseException) -> Sequence[tuple[CodeType, int]]:
     if isinstance(error, TimeUp) and error.stood:
-        calls = [at for at, (code, _) in enumerate(error.stood) if code is attempt.__code__]
-        return error.stood[calls[-1] + 1 :] if calls else ()
+        return error.stood
     steps = traceback.walk_tb(error.__traceback__)
     return [(frame.f_code, line) for frame, line in steps]
 

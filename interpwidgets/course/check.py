@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from interpwidgets.course import CourseError, reading, registry
-from interpwidgets.course.attempt import Outcome, attempt, copied, innermost, strided, theirs
+from interpwidgets.course.attempt import Outcome, attempt, copied, innermost, strided, theirs, undisturbed
 from interpwidgets.course.compare import Rules, differing_values, first_difference, pairs, values_name
 from interpwidgets.course.exercise import Answer, Arguments, Exercise, Found, Mistake
-from interpwidgets.course.limits import TimeUp, time_limit
+from interpwidgets.course.limits import TimeUp, limited
 from interpwidgets.course.verdict import Cost, Device, Failure, State, Verdict, named
 
 SECONDS = 10.0  # for all cases of one check on one device; more where the reference itself is slow
@@ -326,8 +326,9 @@ def _found(exercise: Exercise, answer: Answer) -> Found | None:
     if exercise.found is None:
         return None
     try:
-        with time_limit(30), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return exercise.found(answer)
+        with undisturbed(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            found: Found = limited(30, exercise.found, answer)
+            return found
     except KeyboardInterrupt:
         raise
     except BaseException:

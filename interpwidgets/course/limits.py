@@ -1,14 +1,14 @@
 """Code that may never end, stopped in time; the kernel lives.
 
     try:
-        with time_limit(10):
-            answer(*arguments)
-    except TimeUp:
-        ...                                     # its traceback says where the code stood
+        value = limited(10, answer, pattern, period)
+    except TimeUp as error:
+        error.stood                             # where the code was: (code object, line), innermost last
 
 In the main thread a timer of the system interrupts (``SIGALRM``); elsewhere, and on Windows, a second thread raises
-`TimeUp` in this one. Both go on until the code has left: a loop that swallows every exception swallows one, not all.
-Neither can interrupt a single call into compiled code; it takes effect when that call returns.
+`TimeUp` in this one. Both go on until the code has left; the timer also ends a loop that swallows every exception.
+Only the code that is limited is ever interrupted, never what comes after it. Neither way can interrupt a single call
+into compiled code; it takes effect when that call returns.
 """
 
 import ctypes
@@ -16,56 +16,69 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
 _AGAIN = 0.05  # seconds until the next interruption, should the code swallow the first
 
+Place = tuple[CodeType, int]
+
 
 class TimeUp(BaseException):
     """The time is over. No `Exception`, so that ``except Exception`` in somebody's loop lets it pass.
 
-    ``stood``: where the code was at the first interruption, innermost last: (code object, line).
+    ``stood``: where the code was at the first interruption.
     """
 
-    stood: Sequence[tuple[CodeType, int]] = ()
+    stood: Sequence[Place] = ()
 
 
-def _stack(frame: FrameType | None) -> list[tuple[CodeType, int]]:
-    found = []
+def limited(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function; raises `TimeUp` if it takes longer. Timers and signal handlers are left as they were."""
+    here = threading.current_thread() is threading.main_thread()
+    run = _by_alarm if here and hasattr(signal, "setitimer") else _by_watchdog
+    return run(seconds, function, arguments)
+
+
+def _inside(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return function(*arguments)
+
+
+def _places(frame: FrameType | None) -> list[Place] | None:
+    """The calls from `_inside` down to this frame, innermost last; None if the frame is not inside."""
+    found: list[Place] = []
     while frame is not None:
+        if frame.f_code is _inside.__code__:
+            return found[::-1]
         found.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return found[::-1]
+    return None
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeUp` in the block if it takes longer; timers and signal handlers are left as they were."""
-    here = threading.current_thread() is threading.main_thread()
-    with _alarm(seconds) if here and hasattr(signal, "setitimer") else _watchdog(seconds):
-        yield
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    begin = time.monotonic()
-    tracing = sys.gettrace()
-    stood: list[tuple[CodeType, int]] = []
+def _by_alarm(seconds: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    begin, tracing = time.monotonic(), sys.gettrace()
+    stood: list[Place] = []
 
     def ring(_number: int, frame: FrameType | None) -> None:
-        if stood:
-            _raise_at_every_line(frame)
-        else:
-            stood.extend(_stack(frame))
+        places = _places(frame)
+        if frame is None or not places:
+            return
+        if stood:  # this one lands in an "except:" again; the next line, now outside the "try", raises once more
+            frame.f_trace = trace
+            sys.settrace(trace)
+        stood.extend([] if stood else places)
         raise TimeUp
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "line" and _places(frame):
+            raise TimeUp
+        return trace
 
     former = signal.signal(signal.SIGALRM, ring)
     remaining, interval = signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), _AGAIN)
     try:
-        yield
+        return _inside(function, arguments)
     except TimeUp as error:
         error.stood = stood
         raise
@@ -77,43 +90,35 @@ def _alarm(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(remaining - (time.monotonic() - begin), 1e-3), interval)
 
 
-def _raise_at_every_line(frame: FrameType | None) -> None:
-    """The exception that follows lands in ``except:``; its first line raises again, now outside the ``try``."""
-
-    def trace(_frame: FrameType, _event: str, _argument: Any) -> Any:
-        raise TimeUp
-
-    if frame and frame.f_code.co_filename != __file__:
-        frame.f_trace = trace
-        sys.settrace(trace)
-
-
-@contextmanager
-def _watchdog(seconds: float) -> Iterator[None]:
+def _by_watchdog(seconds: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     target = threading.get_ident()
     done, lock = threading.Event(), threading.Lock()
-    stood: list[tuple[CodeType, int]] = []
+    stood: list[Place] = []
 
     def watch() -> None:
         wait = seconds
         while not done.wait(wait):
             with lock:
-                if not done.is_set():
-                    if not stood:
-                        stood.extend(_stack(sys._current_frames().get(target)))
+                places = _places(sys._current_frames().get(target))
+                if not done.is_set() and places:
+                    stood.extend([] if stood else places)
                     _raise_in(target, TimeUp)
             wait = _AGAIN
 
     threading.Thread(target=watch, daemon=True, name="interpwidgets-time-limit").start()
     try:
-        yield
+        return _inside(function, arguments)
     except TimeUp as error:
         error.stood = stood
         raise
     finally:
-        with lock:
-            done.set()
-            _raise_in(target, None)  # one that is under way but has not arrived is called back
+        while not done.is_set():
+            try:
+                with lock:
+                    done.set()
+                    _raise_in(target, None)  # one that is under way but has not arrived is called back
+            except TimeUp:  # it arrived just now
+                continue
 
 
 def _raise_in(thread: int, exception: type[BaseException] | None) -> None:

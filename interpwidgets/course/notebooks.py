@@ -122,6 +122,7 @@ def _name(cells: list[Any]) -> None:
         if headings:
             section = re.sub(r"[^a-z0-9]+", "-", headings[-1].lower()).strip("-")[:40].strip("-") or "section"
         count[section] += 1
+        cell.metadata.pop("lines_to_next_cell", None)  # how far apart cells stand in the source is not the notebook's
         cell.id = cell.metadata.pop("id", None) or f"{section}-{count[section]}"
     twice = [name for name, times in Counter(cell.id for cell in cells).items() if times > 1]
     if twice:

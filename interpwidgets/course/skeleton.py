@@ -24,8 +24,6 @@ _SOURCE = '''\
 # **Time** 10 minutes. **You need** nothing else: no network, no GPU.
 
 # %% id="setup"
-import torch
-
 from interpwidgets import answer, check, hint
 
 # %% [markdown]
@@ -38,12 +36,14 @@ from interpwidgets import answer, check, hint
 #
 # Write a function that ... One sentence, then the shapes.
 
+
 # %% id="{number}.1"
 def double(x):
     """Twice x: [any shape]."""
     ### BEGIN SOLUTION
     return 2 * x
     ### END SOLUTION
+
 
 # %% id="{number}.1-check"
 check("{number}.1", double)
@@ -68,6 +68,8 @@ _EXERCISES = '''\
 """Chapter {number}, {title}: its exercises and questions, in teaching order.
 
     from interpwidgets.exercises.ch{number} import EXERCISES
+
+A reference lives in `interpwidgets.methods`, not here as this first one does.
 """
 
 import torch
@@ -80,7 +82,7 @@ PART = "Foundations"
 
 
 def double(x: Tensor) -> Tensor:
-    """Twice x: [any shape]. A real reference lives in `interpwidgets.methods`."""
+    """Twice x: [any shape]."""
     return 2 * x
 
 

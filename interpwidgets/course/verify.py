@@ -11,6 +11,7 @@ notebooks, the solved and the unsolved cell.
 
 import ast
 import linecache
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,13 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{'ok' if self.right else '!!'}  {self.exercise:<6} {self.what:<44} {self.found}"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What a name of a notebook stands for if its definition alone raises."""
+
+    why: str
 
 
 def verify(numbers: Sequence[str]) -> Iterator[Finding]:
@@ -76,6 +84,8 @@ def _cells(exercise: Exercise, solved: dict[str, Any] | None, unsolved: dict[str
             yield Finding(exercise.id, what, "no notebook", True)
         elif exercise.name not in names:
             yield Finding(exercise.id, what, f"defines no {exercise.name}", False)
+        elif isinstance(names[exercise.name], Broken):
+            yield Finding(exercise.id, what, names[exercise.name].why, False)
         else:
             yield _tried(exercise, what, names[exercise.name], test, good)
 
@@ -123,13 +133,23 @@ def definitions(notebook: Path) -> dict[str, Any]:
 
 
 def _define(source: str, file: str, names: dict[str, Any]) -> None:
-    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+    lines = [re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in source.splitlines()]
     text = "\n".join(lines) + "\n"
     try:
         tree = ast.parse(text)
     except SyntaxError:
         return  # a cell of magics; it defines nothing that an exercise needs
-    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    tree.body = [node for node in tree.body if isinstance(node, kept)]
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    exec(compile(tree, file, "exec"), names)  # noqa: S102  the course's own cells
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)):
+            try:
+                exec(compile(ast.Module([node], []), file, "exec"), names)  # noqa: S102  the course's own cells
+            except Exception as error:
+                for name in _defined(node):
+                    names.setdefault(name, Broken(f"{type(error).__name__}: {error}"))
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    return [alias.asname or alias.name for alias in getattr(node, "names", ())]
