@@ -386,7 +386,7 @@ def _numbers(compared: Comparison) -> str:
         for *line, chosen in table
     )
     names = "".join(
-        f"<th>{name}</th>" for name in (", ".join(compared.axes) or "", "target", "yours", "yours − target", "")
+        f"<th>{escape(name)}</th>" for name in (", ".join(compared.axes) or "", "target", "yours", "yours − target", "")
     )
     more = (
         f'<div class="iwr-caption">{left_out} more are not shown; those that differ come first.</div>'

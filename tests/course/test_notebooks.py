@@ -1,5 +1,8 @@
 """One source, two notebooks: the same bytes every time, ids that survive edits, no answer in a chapter."""
 
+import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +10,11 @@ import nbformat
 import pytest
 
 from interpwidgets import _urls
-from interpwidgets.course import CourseError
+from interpwidgets.course import CourseError, chapters
+from interpwidgets.course.exercise import Mistake
 from interpwidgets.course.notebooks import build, stale
+from interpwidgets.course.skeleton import write as write_skeleton
+from interpwidgets.course.verify import verify
 
 SOURCE = """\
 # %% [markdown]
@@ -160,6 +166,127 @@ def test_a_source_that_cannot_be_built_says_why(clone: Path, source: str, senten
     with pytest.raises(CourseError) as error:
         write(clone, source)
     assert sentence in str(error.value)
+
+
+# -- exercises in a chapter ----------------------------------------------------------------------------------------
+
+EXERCISE = """\
+# %% [markdown]
+# # 97 · Toys
+
+# %% id="setup"
+from interpwidgets import answer, check
+
+# %% [markdown]
+# Write the mean of every row.
+
+# %% id="97.1"
+def row_means(scores, scale=1.0):
+    \"\"\"The mean of every row.\"\"\"
+    ### BEGIN SOLUTION
+    return scale * scores.mean(-1)
+    ### END SOLUTION
+
+# %% id="97.1-check"
+check("97.1", row_means)
+
+# %% id="97.A"
+### BEGIN SOLUTION
+answer("97.A", 2)
+### END SOLUTION
+"""
+
+
+@pytest.fixture
+def exercises(toys: Any, clone: Path) -> Any:
+    """Writes a source of chapter 97, with one exercise and one question; returns the cells of the chapter by id."""
+    toys.EXERCISES, toys.QUESTIONS = [toys.MEANS], toys.QUESTIONS[:1]
+    (clone / "solutions/07_a_chapter.py").unlink()
+
+    def make(source: str = EXERCISE, shelf: str = "chapters") -> dict[str, Any]:
+        (clone / "solutions/97_toys.py").write_text(source)
+        build(clone / "solutions", clone / "chapters")
+        return {cell.id: cell for cell in nbformat.read(clone / shelf / "97_toys.ipynb", as_version=4).cells}
+
+    return make
+
+
+def test_answers_and_checks_carry_nbgraders_metadata(exercises: Any) -> None:
+    for shelf in ("chapters", "solutions"):
+        cells = exercises(shelf=shelf)
+        mine, test = cells["ex-97-1"].metadata.nbgrader, cells["ex-97-1-check"].metadata.nbgrader
+        assert mine == {
+            "grade": False, "grade_id": "97-1", "locked": False, "schema_version": 3, "solution": True, "task": False,
+        }  # fmt: skip
+        assert test == {
+            "grade": True, "grade_id": "97-1-check", "locked": True, "points": 2, "schema_version": 3,
+            "solution": False, "task": False,
+        }  # fmt: skip
+
+
+def test_the_learner_gets_signature_docstring_and_the_question(exercises: Any) -> None:
+    cells = exercises()
+    assert cells["ex-97-1"].source.endswith('"""The mean of every row."""\n    raise NotImplementedError')
+    assert cells["ex-97-A"].source == 'answer("97.A", ...)'
+    assert 'answer("97.A", 2)' in exercises(shelf="solutions")["ex-97-A"].source
+
+
+def test_points_and_minutes_are_those_of_the_exercise(exercises: Any) -> None:
+    texts = [cell.source for cell in exercises().values() if cell.cell_type == "markdown"]
+    assert any(text.endswith("*Exercise 97.1 · 2 points · about 5 minutes · 1 to 2 lines*") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('id="97.1"', 'id="97.8"', "the cell '97.8' belongs to no exercise"),
+        (
+            '# %% id="97.1-check"',
+            "# %%",
+            'there is no cell for 97.1-check of chapter 97: expected # %% id="97.1-check"',
+        ),
+        ('# %% id="97.A"', "# %%", "there is no cell for 97.A"),
+        ("def row_means", "def means", "it should define row_means"),
+        ('    """The mean of every row."""\n', "", "row_means needs a docstring"),
+        ("(scores, scale=1.0)", "(pattern)", "row_means(pattern) should take (scores, scale)"),
+        ('check("97.1", row_means)', 'check("97.2", row_means)', "should call check"),
+        ("# %% [markdown]\n# Write the mean of every row.\n", "", "a text cell should stand before the answer cell"),
+    ],
+)
+def test_a_cell_that_fits_no_exercise_is_refused(exercises: Any, old: str, new: str, sentence: str) -> None:
+    assert old in EXERCISE
+    with pytest.raises(CourseError) as error:
+        exercises(EXERCISE.replace(old, new))
+    assert sentence in str(error.value)
+
+
+def test_a_new_chapter_builds_and_its_checks_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interpwidgets/exercises").mkdir(parents=True)
+    paths = write_skeleton(tmp_path, "8", "twice_as_much")
+    assert [path.name for path in paths] == ["08_twice_as_much.py", "ch08.py", "test_ch08.py"]
+    module = types.ModuleType("interpwidgets.exercises.ch08")
+    exec(paths[1].read_text(), module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert len(build(tmp_path / "solutions", tmp_path / "chapters")) == 2
+    monkeypatch.setattr(chapters, "find", lambda _, shelf: tmp_path / shelf / "08_twice_as_much.ipynb")
+    findings = list(verify(["08"]))
+    assert len(findings) == 7
+    assert all(finding.right for finding in findings), findings
+    with pytest.raises(CourseError, match="is there already; nothing was written"):
+        write_skeleton(tmp_path, "08", "twice_as_much")
+    with pytest.raises(CourseError, match="small letters and underscores"):
+        write_skeleton(tmp_path, "09", "No Spaces")
+
+
+def test_verify_tells_what_is_not_judged_as_it_should_be(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Mistake("none", lambda scores: scores.mean(-1), "Nothing.", "Nothing.")
+    twin = Mistake("also sums", lambda scores: scores.sum(-1), "The same.", "The same.")
+    broken = replace(toys.MEANS, mistakes=[*toys.MEANS.mistakes, passes, twin], accepted=[lambda scores: scores])
+    toys.EXERCISES = [broken]
+    found = {finding.what: finding.found for finding in verify(["97"]) if not finding.right}
+    assert found["mistake: none"] == "passes"
+    assert found["mistake: also sums"] == "taken for 'sums'"
+    assert "Not yet." in found["accepted: <lambda>"]
 
 
 def test_a_folder_without_sources_says_so(tmp_path: Path) -> None:
