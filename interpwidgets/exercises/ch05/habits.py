@@ -86,6 +86,12 @@ PREVIOUS_TOKEN_SCORE = Exercise(
             "Next: in pattern[0, 0, 0] of the first case, find a 1. Is its row the query or the key?",
         ),
         Mistake(
+            "the first two axes",
+            lambda pattern: pattern.diagonal(-1).mean((1, -1)),
+            "`diagonal` takes the first two axes unless told otherwise: layer and text. Queries and keys are last.",
+            "Next: which two axes are the query and the key, counted from the end?",
+        ),
+        Mistake(
             "every token at itself",
             lambda pattern: pattern.diagonal(0, -2, -1).mean((1, 3)),
             "You read the main diagonal: the attention of every query to itself.",
@@ -227,6 +233,12 @@ DUPLICATE_TOKEN_SCORE = Exercise(
             "Next: which keys does the first A of the text have?",
         ),
         Mistake(
+            "later, not earlier",
+            lambda pattern, tokens: _attention_on(pattern, _earlier(tokens).mT) / _queries(tokens),
+            "Your keys come after the query, where no head can look.",
+            "Next: `tril` keeps what is below the diagonal. Are rows queries or keys?",
+        ),
+        Mistake(
             "averaged over all queries",
             lambda pattern, tokens: _attention_on(pattern, _earlier(tokens)) / tokens.numel(),
             "You divide by the number of all tokens. Only those that have stood before take part.",
@@ -295,6 +307,11 @@ def _stripe(pattern: Tensor, period: int, shift: int = 0, start: int = 1) -> Ten
     """Attention from the queries of later copies to the key after the copy, ``shift`` keys further."""
     queries = torch.arange(period + start, pattern.shape[-1], device=pattern.device)
     return pattern[..., queries, queries - period + 1 + shift]
+
+
+def _swapped_stripe(pattern: Tensor, period: int) -> Tensor:
+    queries = torch.arange(period + 1, pattern.shape[-1], device=pattern.device)
+    return pattern[..., queries - period + 1, queries]
 
 
 def _induction_with_loops(pattern: Tensor, period: int) -> Tensor:
@@ -369,9 +386,21 @@ INDUCTION_SCORE = Exercise(
         ),
         Mistake(
             "query and key are swapped",
-            lambda pattern, period: pattern.mT[..., period + 1 :, :].diagonal(2, -2, -1).mean((1, 3)),
+            lambda pattern, period: _swapped_stripe(pattern, period).mean((1, 3)),
             "You read above the diagonal, where no query can look: it would be the future.",
             "Next: in pattern[..., i, j], which of the two is the query?",
+        ),
+        Mistake(
+            "above the diagonal",
+            lambda pattern, period: pattern.diagonal(period - 1, -2, -1).mean((1, 3)),
+            "Your diagonal lies above the main one, where no query can look: it would be the future.",
+            "Next: which sign has the offset of a diagonal below the main one?",
+        ),
+        Mistake(
+            "the diagonal of the copies",
+            lambda pattern, period: pattern.diagonal(-period, -2, -1).mean((1, 3)),
+            "Your diagonal goes through the earlier copies themselves. What came next lies one key further on.",
+            "Next: take query 5, the second B. Which token came right after the first B?",
         ),
         Mistake(
             "added up, not averaged",
@@ -481,6 +510,18 @@ PREFIX_MATCHING_SCORE = Exercise(
             lambda pattern, tokens: _attention_on(pattern, _earlier(tokens).roll(1, -2)) / _queries(tokens),
             "You moved the rows: now the query after the repeat looks at the copy.",
             "Next: which axis of your square of True and False is the key?",
+        ),
+        Mistake(
+            "one key before the copy",
+            lambda pattern, tokens: _attention_on(pattern, _earlier(tokens).roll(-1, -1)) / _queries(tokens),
+            "You shift to the left: you look at what came before the earlier copy.",
+            "Next: in <s> A B C A, is B to the left or to the right of the first A?",
+        ),
+        Mistake(
+            "a word that follows itself is left out",
+            lambda pattern, tokens: _attention_on(pattern, _after(tokens).tril(-1)) / _queries(tokens),
+            "In A A, the place right after the first A is the query itself. It counts too.",
+            "Next: run your function on <s> A A, and mark the key of the last A by hand.",
         ),
         Mistake(
             "only the latest copy",

@@ -1,5 +1,7 @@
 """Exercises about what a head does for the model: 05.8 to 05.11."""
 
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -76,6 +78,24 @@ def _other_heads_unchanged(arguments: Arguments, result: Any) -> str | None:
 
 def _z_case(batch: int, n: int, heads: int, d_head: int, head: int, dtype: torch.dtype = torch.float32) -> Make:
     return lambda seed, device: on(device, randn(seed, batch, n, heads, d_head, dtype=dtype) + 0.5, head)
+
+
+def _edit(answer: Answer, head: int) -> Callable[[Tensor], Tensor]:
+    return lambda z: answer(z, head)
+
+
+def _found_ablation(answer: Answer) -> Found:
+    """The share of right words on the second copy without each head."""
+    model: Any = load("attn2l")
+    tokens = probe()
+    right = torch.zeros(2, anatomy(model).n_heads)
+    for layer, head in product(*map(range, right.shape)):
+        with torch.no_grad(), Tap(model, edits={("z", layer): _edit(answer, head)}):
+            expected = model(tokens).logits.argmax(-1)
+        right[layer, head] = (expected[:, :-1] == tokens[:, 1:])[:, PERIOD + 1 :].float().mean()
+    layer, head = divmod(int(right.argmin()), right.shape[1])
+    sentence = f"Without L{layer} H{head}, attn2l gets {right.min():.0%} of the second copy right."
+    return Found("right on the second copy, without this head", right, "layer", "head", sentence)
 
 
 MEAN_ABLATE = Exercise(
@@ -156,6 +176,7 @@ MEAN_ABLATE = Exercise(
     properties=[Property("the other heads unchanged", _other_heads_unchanged)],
     tolerance={"bfloat16": (5e-2, 2e-2)},
     accepted=[_mean_ablate_with_loops, _mean_ablate_with_where, _mean_ablate_with_einsum],
+    found=_found_ablation,
 )
 
 
@@ -392,6 +413,14 @@ COPYING_SCORE = Exercise(
             ),
             "You take the magnitude of the sum. Then a head that suppresses what it sees scores like one that copies.",
             "Next: which sign should the score of a suppressing head have?",
+        ),
+        Mistake(
+            "a complex number",
+            lambda W_E, W_V, W_O, W_U: (
+                _eigenvalues(W_E, W_V, W_O, W_U).sum() / _eigenvalues(W_E, W_V, W_O, W_U).abs().sum()
+            ),
+            "Your score is complex. Eigenvalues come in mirror pairs, so the imaginary parts cancel and can be dropped.",
+            "Next: how do you get the real part of a complex tensor?",
         ),
         Mistake(
             "counted, not weighed",

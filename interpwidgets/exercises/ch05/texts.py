@@ -1,5 +1,7 @@
 """Exercises about texts and losses: 05.1, 05.2, 05.7 and 05.12."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,9 @@ from interpwidgets.exercises.ch05.inputs import (
     words_again,
 )
 from interpwidgets.methods.in_context import in_context_score, loss_by_position, phase_change, repeat_tokens
+from interpwidgets.methods.induction import induction_score
+from interpwidgets.models.load import checkpoints, load
+from interpwidgets.models.taps import Tap
 
 # -- 05.1 repeat_tokens ----------------------------------------------------------------------------------------------
 
@@ -368,6 +373,19 @@ def _training_case(n: int, dtype: torch.dtype = torch.float32) -> Make:
     return make
 
 
+def _found_phase_change(answer: Answer) -> Found:
+    steps, scores = checkpoints("attn2l"), []
+    for step in steps:
+        model: Any = load("attn2l", checkpoint=step)
+        with torch.no_grad(), Tap(model, ("pattern", 1)) as tap:
+            model(probe())
+        scores.append(induction_score(tap["pattern"], PERIOD).max())
+    change = int(answer(torch.tensor(steps), torch.stack(scores)))
+    before = max((step for step in steps if step < change), default=0)
+    sentence = f"The induction heads of attn2l appear between step {before} and step {change} of {steps[-1]}."
+    return Found("best induction score, by checkpoint", torch.stack(scores)[None], "", "checkpoint", sentence)
+
+
 PHASE_CHANGE = Exercise(
     id="05.12",
     title="The step at which it happens",
@@ -405,6 +423,12 @@ PHASE_CHANGE = Exercise(
             "half of the highest score",
             lambda steps, scores: steps[(scores >= scores.max() / 2).int().argmax()],
             "You wait for half of the highest score. Half *way* is half way from where it starts.",
+            "Next: what is half way from 0.5 to 1.0?",
+        ),
+        Mistake(
+            "a half, whatever the scores",
+            lambda steps, scores: steps[(scores >= 0.5).int().argmax()],
+            "You wait for 0.5. Half way depends on where the scores begin and how high they get.",
             "Next: what is half way from 0.5 to 1.0?",
         ),
         Mistake(
@@ -450,4 +474,5 @@ PHASE_CHANGE = Exercise(
         )
     ],
     accepted=[_phase_change_with_loop, _phase_change_with_nonzero, _phase_change_with_mask],
+    found=_found_phase_change,
 )
