@@ -85,7 +85,9 @@ def _differs(exercise: Exercise, answer: Answer, arguments: tuple[object, ...]) 
         other = run(answer, *arguments)
     except IndexError:
         return True
-    return one.shape != other.shape or not torch.allclose(one.double(), other.double(), rtol=1e-2, atol=1e-3)
+    return (one.shape, one.dtype) != (other.shape, other.dtype) or not torch.allclose(
+        one.double(), other.double(), rtol=1e-2, atol=1e-3
+    )
 
 
 def test_hints_do_not_hold_the_answer() -> None:

@@ -419,7 +419,7 @@ COPYING_SCORE = Exercise(
             lambda W_E, W_V, W_O, W_U: (
                 _eigenvalues(W_E, W_V, W_O, W_U).sum() / _eigenvalues(W_E, W_V, W_O, W_U).abs().sum()
             ),
-            "Your score is complex. Eigenvalues come in mirror pairs, so the imaginary parts cancel and can be dropped.",
+            "Your score is complex. Eigenvalues come in mirror pairs, so the imaginary parts cancel: drop them.",
             "Next: how do you get the real part of a complex tensor?",
         ),
         Mistake(
