@@ -179,7 +179,7 @@ def _examine(exercise: Exercise, answer: Answer, one: Tried, seconds: float) -> 
     if one.yours.error:
         return reading.stopped(one.yours.error, answer, one.name, seconds)
     one.held.append("no exception")
-    rules = _rules(exercise)
+    rules = _rules(exercise, one.arguments)
     if failure := first_difference(one.target.value, one.yours.value, rules, one.held):
         return failure
     if changed := [at for at in one.yours.changed if at not in one.target.changed]:
@@ -195,8 +195,8 @@ def _examine(exercise: Exercise, answer: Answer, one: Tried, seconds: float) -> 
     return failure
 
 
-def _rules(exercise: Exercise) -> Rules:
-    return Rules(tuple(exercise.axes), exercise.tolerance, exercise.name)
+def _rules(exercise: Exercise, arguments: Arguments = ()) -> Rules:
+    return Rules(tuple(exercise.axes), exercise.tolerance, named(arguments, _parameters(exercise)))
 
 
 def _changed(arguments: dict[str, Any], at: int) -> Failure:

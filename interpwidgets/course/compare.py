@@ -32,11 +32,14 @@ TOLERANCE: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Rules:
-    """How to compare the results of one exercise: names of the axes, dtype name -> (relative, absolute)."""
+    """How to compare the results of one exercise: names of the axes, dtype name -> (relative, absolute).
+
+    ``given`` are the arguments by name; lengths of axes are looked for among them.
+    """
 
     axes: Sequence[str] = ()
     tolerance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    name: str = "your function"
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def within(self, value: Any) -> tuple[float, float]:
         """Relative and absolute tolerance for this target; exact for integers and truth values."""
@@ -256,18 +259,20 @@ def shapes(target: torch.Tensor, yours: torch.Tensor, rules: Rules, where: str =
     asked, came = tuple(target.shape), tuple(yours.shape)
     names = [*rules.axes] if len(rules.axes) == len(asked) else [f"axis {at}" for at in range(len(asked))]
     wanted = [Chip(name, length) for name, length in zip(names, asked, strict=True)]
-    headline, mine, sentence = _reading(asked, came, names)
+    headline, mine, sentence = _reading(asked, came, names, rules.given)
     told = f"{_it(where)} has the shape {list(came)}; {list(asked)} is asked." if asked else ""
     told = told or f"{_it(where)} has the shape {list(came)}; one number, a tensor without axes, is asked."
     following = "print the shape after every step." if not sentence.endswith("?") else ""
     return Failure("shape", headline, [told, sentence] if sentence else [told], following, chips=(wanted, mine))
 
 
-def _reading(asked: tuple[int, ...], came: tuple[int, ...], names: list[str]) -> tuple[str, list[Chip], str]:
+def _reading(
+    asked: tuple[int, ...], came: tuple[int, ...], names: list[str], given: Mapping[str, Any]
+) -> tuple[str, list[Chip], str]:
     if len(came) == len(asked) + 1:
         for at in reversed(range(len(came))):
             if came[:at] + came[at + 1 :] == asked:
-                return _one_too_many(came, names, at)
+                return _one_too_many(came, names, at, given)
     if len(came) + 1 == len(asked):
         for at in range(len(asked)):
             if asked[:at] + asked[at + 1 :] == came:
@@ -286,13 +291,24 @@ def _reading(asked: tuple[int, ...], came: tuple[int, ...], names: list[str]) ->
     return more, [Chip("?", length, odd=True) for length in came], ""
 
 
-def _one_too_many(came: tuple[int, ...], names: list[str], at: int) -> tuple[str, list[Chip], str]:
+def _one_too_many(
+    came: tuple[int, ...], names: list[str], at: int, given: Mapping[str, Any]
+) -> tuple[str, list[Chip], str]:
     named = [*names[:at], "?", *names[at:]]
     mine = [Chip(name, length, name == "?") for name, length in zip(named, came, strict=True)]
-    sentence = f"The extra axis has length {came[at]}."
+    sentence = f"The extra axis has length {came[at]}{_as_long_as(came[at], given)}."
     if came[at] == 1:
-        sentence += " Did keepdim or a slice keep it?"
+        sentence = "The extra axis has length 1. Did keepdim or a slice keep it?"
     return "One axis too many.", mine, sentence
+
+
+def _as_long_as(length: int, given: Mapping[str, Any]) -> str:
+    """Where in the input the same length stands, if it is in one place only."""
+    places = [f", the value of `{name}`" for name, value in given.items() if type(value) is int and value == length]
+    for name, value in given.items():
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+        places += [f", that of axis {at} of `{name}`" for at, size in enumerate(shape) if size == length]
+    return places[0] if len(places) == 1 else ""
 
 
 def _swapped(asked: tuple[int, ...], came: tuple[int, ...], names: list[str]) -> tuple[str, list[Chip], str]:

@@ -1,6 +1,6 @@
 """What a function was given, as pictures: attention patterns small, tokens as chips, other arrays as maps or in words.
 
-smallest({"pattern": pattern, "period": 4}, chosen=(1, 1))      # the first panel of a report
+smallest("A B A B", {"pattern": pattern, "period": 4}, chosen=(1, 1))      # the first panel of a report
 large({"pattern": pattern, "period": 4}, order=[(1, 1), (0, 0)])  # what "The case" opens
 """
 
@@ -66,10 +66,10 @@ def patterns(value: Any) -> Any:
     return found if fits and bool((sums < 1.01).all()) else None
 
 
-def smallest(arguments: Mapping[str, Any], chosen: Sequence[int] = ()) -> str:
-    """The arguments small: pictures where they help, words for the rest."""
+def smallest(case: str, arguments: Mapping[str, Any], chosen: Sequence[int] = ()) -> str:
+    """The arguments small: pictures where they help, words for all, under the name of the case."""
     drawn: list[str] = []
-    told: list[str] = []
+    told = [case] if case else []
     for name, value in arguments.items():
         picture_ = _small(name, value, chosen) if len(drawn) < 2 else ""
         if picture_:
@@ -91,7 +91,7 @@ def _small(name: str, value: Any, chosen: Sequence[int]) -> str:
         flat = np.atleast_2d(found.astype(np.float64))
         if max(flat.shape) <= 8:
             return cells(flat, scale(flat), (-1, -1), ("", ""), digits_for(flat, least=1))
-        return picture(flat, scale(flat), None, f"the values of {name}", f"max-width:{min(240, 16 * flat.shape[1])}px")
+        return picture(flat, scale(flat), None, f"the values of {name}", 200)
     return ""
 
 
@@ -142,12 +142,19 @@ def _two_heads(heads: Any, order: Sequence[Sequence[int]]) -> str:
         values = heads[row, head]
         title = f"{row}.{head}" if heads.shape[0] > 1 else f"{head}"
         if values.shape[0] <= LIMIT:
-            drawn = cells(values, scale(np.ones(1)), (-1, -1), ("query", "key"), 2)
+            drawn = div_max(
+                22 * values.shape[0] + 40, cells(values, scale(np.ones(1)), (-1, -1), ("query", ""), 2, bare=True)
+            )
         else:
-            drawn = picture(values, scale(np.ones(1)), None, f"pattern {title}", "max-width:320px")
+            drawn = picture(values, scale(np.ones(1)), None, f"pattern {title}")
         caption = f'<div class="iwr-caption"><b>{title}</b> rows are queries, columns are keys</div>'
         panels.append(f'<div class="iwr-panel">{drawn}{caption}</div>')
     return f'<div class="iwr-panels" style="--n:2">{"".join(panels)}</div>'
+
+
+def div_max(width: int, inside: str) -> str:
+    """Something no wider than this many pixels."""
+    return f'<div style="max-width:{width}px">{inside}</div>'
 
 
 def _large_array(name: str, values: Any) -> str:
@@ -156,6 +163,6 @@ def _large_array(name: str, values: Any) -> str:
     flat = values.astype(np.float64).reshape(-1, values.shape[-1])
     colours = scale(flat)
     if flat.shape[0] <= LIMIT and flat.shape[1] <= LIMIT:
-        return cells(flat, colours, (-1, -1), ("", ""), digits_for(flat))
-    drawn = picture(flat[:256, :256], colours, None, f"the values of {name}", "max-width:320px")
+        return div_max(64 * flat.shape[1] + 40, cells(flat, colours, (-1, -1), ("", ""), digits_for(flat)))
+    drawn = picture(flat[:256, :256], colours, None, f"the values of {name}")
     return f'{drawn}<div style="max-width:320px">{bar(colours, float("nan"))}</div>'

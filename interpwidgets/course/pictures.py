@@ -56,16 +56,19 @@ def digits_for(*arrays: Any, least: int = 2) -> int:
 
 
 def cells(
-    values: Any, colours: Scale, chosen: tuple[int, int], axes: Sequence[str], digits: int, width: int = 0
+    values: Any, colours: Scale, chosen: tuple[int, int], axes: Sequence[str], digits: int, bare: bool = False
 ) -> str:
-    """A grid [row, column] of tinted cells with numbers; the chosen one ringed. A single row has no row labels."""
+    """A grid [row, column] of tinted cells with numbers; the chosen one ringed. A single row has no row labels.
+
+    ``bare`` leaves the numbers out and makes the cells small.
+    """
     rows, columns = values.shape
     labelled = rows > 1 or (len(axes) == 2 and bool(axes[0]))
-    height = 40 if rows <= 4 else 24
+    height = 20 if bare else 40 if rows <= 4 else 24
     widest = max((len(number(value, digits)) for value in values.ravel()), default=1)
-    room = columns <= _NUMBERS and columns * (7 * widest + 6) <= 270
+    room = not bare and columns <= _NUMBERS and columns * (7 * widest + 6) <= 270
     lead = "max-content " if labelled else ""
-    style = f"grid-template-columns:{lead}repeat({columns},minmax({width},1fr));grid-auto-rows:minmax(16px,auto)"
+    style = f"grid-template-columns:{lead}repeat({columns},minmax(0,1fr));grid-auto-rows:minmax(16px,auto)"
     parts = [f"<i>{escape(axes[0]) if labelled and len(axes) == 2 else ''}</i>"] if labelled else []
     parts += [
         f"<i{_on(at == chosen[1])}>{at if columns <= _NUMBERS or at == chosen[1] else ''}</i>" for at in range(columns)
@@ -77,9 +80,8 @@ def cells(
             value = values[row, column]
             text = number(value, digits) if room else ""
             parts.append(_cell(value, text, colours, height, (row, column) == chosen))
-    return (
-        f'<div class="iwr-grid" style="{style}" role="img" aria-label="{_said(values, digits)}">{"".join(parts)}</div>'
-    )
+    label = f'role="img" aria-label="{_said(values, digits)}"'
+    return f'<div class="iwr-grid" style="{style}" {label}>{"".join(parts)}</div>'
 
 
 def _on(chosen: bool) -> str:
@@ -87,10 +89,9 @@ def _on(chosen: bool) -> str:
 
 
 def _said(values: Any, digits: int) -> str:
-    return (
-        f"{values.shape[0]} by {values.shape[1]} values, {number(np.nanmin(values) if values.size else 0, digits)} to "
-        + (number(np.nanmax(values) if values.size else 0, digits))
-    )
+    finite = values[np.isfinite(values)]
+    shape = f"{values.shape[0]} by {values.shape[1]} values"
+    return f"{shape}, {number(finite.min(), digits)} to {number(finite.max(), digits)}" if finite.size else shape
 
 
 def _cell(value: Any, text: str, colours: Scale, height: int, ringed: bool) -> str:
@@ -129,8 +130,9 @@ def tick(value: float) -> str:
 # -- maps and curves ----------------------------------------------------------------------------------------------
 
 
-def picture(values: Any, colours: Scale, chosen: tuple[int, int] | None, alt: str, style: str = "") -> str:
-    """A map [row, column] of one pixel for every value, with a ring round the chosen one."""
+def picture(values: Any, colours: Scale, chosen: tuple[int, int] | None, alt: str, size: int = 320) -> str:
+    """A map [row, column] of one pixel for every value, at most ``size`` high and wide, the chosen one ringed."""
+    width = min(size, max(16, round(size * values.shape[1] / values.shape[0])))
     images = "".join(
         f'<img class="iwr-{theme}" alt="{escape(alt)}" src="{png(colours.pixels(theme, values))}">' for theme in THEMES
     )
@@ -141,7 +143,7 @@ def picture(values: Any, colours: Scale, chosen: tuple[int, int] | None, alt: st
         ring = (
             f'<span class="iwr-at" style="left:{left:.2f}%;top:{top:.2f}%;width:{wide:.2f}%;height:{high:.2f}%"></span>'
         )
-    return f'<div class="iwr-map" style="{style}">{images}{ring}</div>'
+    return f'<div class="iwr-map" style="max-width:{width}px">{images}{ring}</div>'
 
 
 def png(pixels: Any) -> str:

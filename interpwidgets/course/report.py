@@ -100,7 +100,7 @@ def standing_mark(kind: str, state: str, here: bool = False) -> str:
         drawn += (
             '<path d="M1.5 6h9v3.5a1.2 1.2 0 0 1-1.2 1.2H2.700a1.200 1.200 0 0 1-1.200-1.200z" fill="var(--ink1)"/>'
         )
-    ring = ' style="outline:2px solid var(--accent);outline-offset:2px;border-radius:2px"' if here else ""
+    ring = ' style="outline:2px solid var(--accent);outline-offset:2px;border-radius:2px;margin:0 4px"' if here else ""
     return f'<svg width="12" height="12" viewBox="0 0 12 12"{ring}><title>{escape(state)}</title>{drawn}</svg>'
 
 
@@ -263,21 +263,18 @@ def _panels(verdict: Verdict, compared: Comparison) -> str:
     if np.iscomplexobj(target) or np.iscomplexobj(yours):
         target, yours = np.abs(target), np.abs(yours)
     where = at or (0,)
-    title = escape(verdict.case) or "Smallest failing input"
-    input_ = f'<div class="iwr-title"><span>Smallest failing input</span></div>{given.smallest(verdict.arguments, at)}'
-    caption = f'<div class="iwr-caption">{title}</div>'
+    input_ = _title("Smallest failing input") + given.smallest(verdict.case, verdict.arguments, at)
     if target.ndim == 1 and len(target) > LIMIT:
         drawn = curve(target.astype(float), yours.astype(float), where[0], compared.axes[0] if compared.axes else "")
         lead = f'<div class="iwr-title"><span>Target and yours</span></div>{drawn}'
-        return _side_by_side([input_ + caption, lead], "minmax(0,1fr) minmax(0,3fr)")
-    rows, columns, inside, slice_ = _plane(target, where)
-    del rows, columns
+        return _side_by_side([input_, lead], "minmax(0,1fr) minmax(0,3fr)")
+    inside, slice_ = _plane(where)
     with np.errstate(all="ignore"):
         difference = _difference(target, yours)
     digits = decimals(compared)
     shown = [("Target", target), ("Yours", yours), ("Yours − target", difference)]
     scales = _scales(target, yours, difference)
-    panels = [input_ + caption]
+    panels = [input_]
     for (name, values), colours in zip(shown, scales, strict=True):
         value = number(_rounded(name, target[where], yours[where], values[where], digits), digits)
         drawn = _one_panel(
@@ -298,16 +295,14 @@ def _rounded(name: str, target: Any, yours: Any, value: Any, digits: int) -> Any
 
 def _side_by_side(panels: Sequence[str], columns: str = "") -> str:
     inside = "".join(f'<div class="iwr-panel">{panel}</div>' for panel in panels)
-    width = f";grid-template-columns:{columns}" if columns else ""
+    width = f";--columns:{columns}" if columns else ""
     return f'<div class="iwr-panels" style="--n:{len(panels)}{width}">{inside}</div>'
 
 
-def _plane(values: Any, at: Sequence[int]) -> tuple[int, int, tuple[int, int], tuple[Any, ...]]:
-    """The two last axes round a place: their sizes, the place in them, and how to cut them out."""
-    slice_: tuple[Any, ...] = (*at[:-2], Ellipsis)
-    shape = _two(values[slice_])
+def _plane(at: Sequence[int]) -> tuple[tuple[int, int], tuple[Any, ...]]:
+    """The two last axes round a place: the place in them, and how to cut them out."""
     inside = (at[-2], at[-1]) if len(at) >= 2 else (0, at[-1])
-    return (*shape, inside, slice_)
+    return inside, (*at[:-2], Ellipsis)
 
 
 def _two(values: Any) -> tuple[int, int]:
@@ -408,8 +403,7 @@ def _the_case(verdict: Verdict) -> str:
         order = [tuple(int(i) for i in np.unravel_index(int(at), size.shape)) for at in largest]
     call = escape(f'case = check("{verdict.exercise.id}", {verdict.exercise.name}).arguments')
     tail = f'<div class="iwr-caption">In Python: <code>{call}</code> holds these arguments by name.</div>'
-    name = f'<span class="iwr-quiet">{escape(verdict.case)}</span>' if verdict.case else ""
-    return f"<details><summary>Show the case {name}</summary>{given.large(verdict.arguments, order)}{tail}</details>"
+    return f"<details><summary>Show the case</summary>{given.large(verdict.arguments, order)}{tail}</details>"
 
 
 # -- the other states ---------------------------------------------------------------------------------------------
