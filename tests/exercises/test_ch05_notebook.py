@@ -78,6 +78,8 @@ def test_one_head_looks_back_two_have_the_stripe_and_none_looks_at_copies(names:
 
 def test_with_many_copies_the_stripe_sees_a_part_of_it(names: dict[str, Any]) -> None:
     often = names["pattern_often"]
+    expected = names["model"](names["often"]).logits.argmax(-1)
+    assert (expected[:, 7:-1] == names["often"][:, 8:]).float().mean() > 0.98  # the model copies as well as before
     stripe, all_copies = names["induction_score"](often, 6)[1], names["prefix_matching_score"](often, names["often"])[1]
     assert (stripe < 0.75 * names["mine"][1]).all()
     assert (all_copies > 0.8).all()
