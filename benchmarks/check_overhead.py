@@ -3,8 +3,8 @@
     python benchmarks/check_overhead.py
 
 For each exercise the reference itself and its first known mistake are checked, shown as HTML and text and recorded,
-five times each; the middle one is printed. ``functions``: the time inside the answer, the reference, the known mistakes,
-the generators of the cases and the picture after a pass. ``overhead``: everything else. The limit is 50 ms.
+five times each; the middle one is printed. ``functions``: the time inside the answer, the reference, the known
+mistakes, the generators of the cases and the picture after a pass. ``overhead``: everything else. The limit is 50 ms.
 """
 
 import os

@@ -187,7 +187,9 @@ def _examine(exercise: Exercise, answer: Answer, one: Tried, seconds: float) -> 
     one.held.append("input unchanged")
     for promise in exercise.properties:
         if sentence := promise.broken(one.arguments, one.yours.value):
-            return Failure(promise.name, f"It does not hold: {promise.name}.", [sentence])
+            differs = differing_values(one.target.value, one.yours.value, rules)
+            pictures = differs.comparison if differs else None
+            return Failure(promise.name, f"It does not hold: {promise.name}.", [sentence], comparison=pictures)
         one.held.append(promise.name)
     failure = differing_values(one.target.value, one.yours.value, rules)
     if not failure:

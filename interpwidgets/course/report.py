@@ -37,7 +37,9 @@ def style() -> str:
         for name, jupyter in (("dark", "false"), ("light", "true"))
     )
     rules = re.findall(r"^%dark%[^}]*\}", css, re.MULTILINE)
-    by_system = "\n".join(rule.replace("%dark%", f".iwr:not({light} *):not({dark} *)") for rule in rules)
+    exported = ':root:has(meta[name="color-scheme"][content="light dark"])'  # `export_html`: as its reader chooses
+    unsaid = f".iwr:is(:not({light} *):not({dark} *), {exported} *)"
+    by_system = "\n".join(rule.replace("%dark%", unsaid) for rule in rules)
     by_host = css.replace("%dark%", f"{dark} .iwr")
     return f"<style>\n{by_host}@media (prefers-color-scheme: dark) {{\n{by_system}\n}}\n</style>"
 
@@ -193,9 +195,11 @@ def _next(verdict: Verdict) -> str:
     assert verdict.failure
     if verdict.failure.next or not (compared := verdict.failure.comparison):
         return verdict.failure.next
-    place = _place(compared, ringed(compared))
-    where = f"take {place} of the ringed cells" if place else "take the input below"
-    return f"no known mistake fits. By hand, {where}: which entries of the input go into it, and which does yours use?"
+    place = _place(compared, ringed(compared)) or "the result"
+    return (
+        f"no known mistake fits. Work out {place} by hand: which entries of the input go into it, and which does "
+        "your code use?"
+    )
 
 
 def _paragraphs(sentences: Sequence[str]) -> str:
