@@ -140,7 +140,7 @@ def _two_heads(heads: Any, order: Sequence[Sequence[int]]) -> str:
     panels = []
     for row, head in inside:
         values = heads[row, head]
-        title = f"{row}.{head}" if heads.shape[0] > 1 else f"{head}"
+        title = f"layer {row}, head {head}" if heads.shape[0] > 1 else f"head {head}"
         if values.shape[0] <= LIMIT:
             drawn = div_max(
                 22 * values.shape[0] + 40, cells(values, scale(np.ones(1)), (-1, -1), ("query", ""), 2, bare=True)
