@@ -98,3 +98,21 @@ def test_an_exported_notebook_shows_reports_as_its_reader_chooses(exported: Any,
     assert page.locator(".iwr").count() == 3
     assert ink(page) == INK[scheme]
     shot(page, f"report_exported_{scheme}")
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_jupyterlab_shows_a_report_in_its_own_theme(notebook: Any, shot: Any) -> None:
+    page = notebook.run(
+        "from interpwidgets import check, hint",
+        "check('05.5', lambda pattern, period: pattern.mean((1, -1, -2)))",
+        "check('05.4', lambda pattern, tokens: [][3])",
+    )
+    assert page.locator(".iwr").count() == 2
+    assert ink(page) == INK["light"]
+    shot(page, "report_lab_light")
+    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }).then(() => {})")
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    assert ink(page) == INK["dark"]
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    shot(page, "report_lab_dark")

@@ -8,8 +8,10 @@ from typing import Any
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 
 from interpwidgets import _urls
+from interpwidgets.cli import main
 from interpwidgets.course import CourseError, chapters
 from interpwidgets.course.exercise import Mistake
 from interpwidgets.course.notebooks import build, stale
@@ -287,6 +289,19 @@ def test_verify_tells_what_is_not_judged_as_it_should_be(toys: Any, monkeypatch:
     assert found["mistake: none"] == "passes"
     assert found["mistake: also sums"] == "taken for 'sums'"
     assert "Not yet." in found["accepted: <lambda>"]
+
+
+def test_the_command_verifies_and_ends_with_status_1_if_a_check_fails(toys: Any) -> None:
+    toys.EXERCISES = [toys.MEANS]
+    found = CliRunner().invoke(main, ["verify", "97"])
+    assert found.exit_code == 0, found.output
+    assert "0 not judged as they should be" in found.output
+    toys.EXERCISES = [replace(toys.MEANS, accepted=[lambda scores: scores])]
+    found = CliRunner().invoke(main, ["verify", "97"])
+    assert found.exit_code == 1
+    assert "1 not judged as they should be" in found.output
+    found = CliRunner().invoke(main, ["verify", "96"])
+    assert "Error: No chapter 96 has exercises" in found.output
 
 
 def test_a_folder_without_sources_says_so(tmp_path: Path) -> None:
