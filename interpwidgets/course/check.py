@@ -232,7 +232,7 @@ def wrong_signature(exercise: Exercise, answer: Any) -> Failure | None:
     try:
         mine.bind(*names, **by_name)
     except TypeError as error:
-        told = f"It is called as `{exercise.name}{asked}`; yours is `{exercise.name}{mine}`."
+        told = f"It is called as `{exercise.name}{_bare(asked)}`; yours is `{exercise.name}{_bare(mine)}`."
         return Failure("signature", "It cannot be called as asked.", [told, f"Python says: {error}."])
     positional = [p.name for p in mine.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     first = positional[: len(names)]
@@ -240,6 +240,12 @@ def wrong_signature(exercise: Exercise, answer: Any) -> Failure | None:
         told = f"Asked is `({', '.join(names)})`; yours is `({', '.join(first)})`."
         return Failure("signature", "The parameters come in another order.", [told])
     return None
+
+
+def _bare(signature: inspect.Signature) -> str:
+    """The parameters without their types, as short as one speaks of them."""
+    parameters = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
 
 
 def _parameters(exercise: Exercise) -> list[str]:
@@ -279,11 +285,10 @@ def _alike(exercise: Exercise, mistake: Mistake, tried: Sequence[Tried], rules: 
 def _equal(one: Any, other: Any, rules: Rules) -> bool:
     if one is None or other is None:
         return one is other
-    held: list[str] = []
-    failure = first_difference(one, other, rules, held)
-    if failure and failure.property == "finite":
-        return False
-    return failure is None and differing_values(one, other, rules) is None
+    both = (one, other)
+    if all(isinstance(value, torch.Tensor) and value.is_floating_point() for value in both):
+        other = other.to(one.dtype)  # the same mistake in another precision is the same mistake
+    return first_difference(one, other, rules) is None and differing_values(one, other, rules) is None
 
 
 # -- verdicts -----------------------------------------------------------------------------------------------------

@@ -199,7 +199,9 @@ def _shape_name(tensors: Sequence[tuple[str, Any, Any]]) -> str:
 def _dtypes(target: torch.Tensor, yours: torch.Tensor, where: str) -> Failure:
     asked, came = dtype_name(target.dtype), dtype_name(yours.dtype)
     sentence = f"{_it(where)} holds {came}; {asked} is asked."
-    if target.is_floating_point() and not yours.is_floating_point():
+    if yours.is_complex() and not target.is_complex():
+        sentence += " Complex numbers, such as eigenvalues, stay complex also where their sum is real: .real takes it."
+    elif target.is_floating_point() and not yours.is_floating_point():
         sentence += " Whole numbers or truth values came out where fractions are asked."
     elif came == "float64":
         sentence += " Somewhere a number of Python's or numpy's precision came in."
@@ -241,7 +243,8 @@ def _not_finite(yours: torch.Tensor, good: torch.Tensor, where: str) -> Failure:
         else "Infinity comes from a division by zero, from log(0), or from an exponential that grows too large."
     )
     amount = f"{count} of {total} values are" if total > 1 else "The value is"
-    return Failure("finite", f"{amount} {what}.", [f"{_it(where)}: {amount.lower()} {what}{place}. {cause}"])
+    told = f"{_it(where)}: {amount.lower()} {what}{place}. {cause}"
+    return Failure("finite", f"{amount} {what}.", [told], f"print after every step. After which one is it {what}?")
 
 
 def plain(value: Any) -> torch.Tensor:

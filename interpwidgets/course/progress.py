@@ -159,6 +159,7 @@ def record(verdict: Verdict) -> None:
         note(item, "check", verdict.state)
     now = standing(item)
     verdict.tries, verdict.hints = now.tries, now.hints
+    verdict.passed_before = now.passed and not verdict.passed
     if verdict.passed:
         verdict.chapter = items(registry.chapter(item[:2]))
     verdict.notes = [*verdict.notes, *filter(None, [trouble()])]

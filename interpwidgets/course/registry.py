@@ -41,12 +41,20 @@ class Chapter:
 
 def exercise(name: str) -> Exercise:
     """The exercise ``"05.2"`` (``"5.2"`` will do). Raises `CourseError` with the nearest id and the list."""
-    return _find(name, "exercise", _chapter_of(name, "exercise").exercises)
+    chapter = _chapter_of(name, "exercise")
+    if any(item.id == _wanted(name) for item in chapter.questions):
+        item = _wanted(name)
+        raise CourseError(f'{item} is a question: ask("{item}") shows it, answer("{item}", ...) answers it.')
+    return _find(name, "exercise", chapter.exercises)
 
 
 def question(name: str) -> Question:
     """The question ``"05.A"`` (``"5.a"`` will do). Raises `CourseError` with the nearest id and the list."""
-    return _find(name, "question", _chapter_of(name, "question").questions)
+    chapter = _chapter_of(name, "question")
+    if any(item.id == _wanted(name) for item in chapter.exercises):
+        item = _find(name, "exercise", chapter.exercises)
+        raise CourseError(f'{item.id} is an exercise: write {item.name}, then check("{item.id}", {item.name}).')
+    return _find(name, "question", chapter.questions)
 
 
 def chapter(number: str) -> Chapter:
@@ -87,10 +95,15 @@ def _chapter_of(name: str, kind: str) -> Chapter:
     return chapter(f"{int(parts[1]):02}")
 
 
-def _find(name: str, kind: str, items: Sequence[_Item]) -> _Item:
+def _wanted(name: str) -> str:
+    """The id as it is written in the course, from a name that `_chapter_of` has accepted."""
     parts = _ID.fullmatch(name)
     assert parts
-    wanted = f"{int(parts[1]):02}.{parts[2].upper().lstrip('0')}"
+    return f"{int(parts[1]):02}.{parts[2].upper().lstrip('0')}"
+
+
+def _find(name: str, kind: str, items: Sequence[_Item]) -> _Item:
+    wanted = _wanted(name)
     for item in items:
         if item.id == wanted:
             return item

@@ -24,7 +24,7 @@ from interpwidgets.course.verdict import Chip, Comparison, Cost, Failure, Stop, 
 _LEADS = {"passed": "Passed.", "differs": "Not yet.", "stopped": "Stopped", "unstarted": ""}
 Row = tuple[str, str, str, str, str, bool]  # place, target, yours, difference, a word, whether it is ringed
 
-_ROWS = 24  # of the table of numbers
+_ROWS = 12  # of the table of numbers
 _HOSTS = ('[data-jp-theme-light="%s"]', ".vscode-%s", "html[theme=%s]", ".%s", ".%s-theme", '[data-theme="%s"]')
 
 
@@ -504,13 +504,17 @@ def _notes(notes: Sequence[str]) -> str:
 def _foot(verdict: Verdict) -> str:
     devices = "".join(f"<span>{mark(one.state, 10)}{escape(one.text)}</span>" for one in verdict.devices)
     points = _count(verdict.exercise.points, "point")
-    right = f"<span>{verdict.points} of {points}</span>"
+    right = f"<span>{verdict.points} of {points}{_kept(verdict)}</span>"
     if verdict.passed and verdict.chapter:
         marks = "".join(
             standing_mark(item["kind"], item["state"], item["id"] == verdict.exercise.id) for item in verdict.chapter
         )
         right = f'<span>chapter {escape(verdict.exercise.id[:2])}<span class="iwr-marks">{marks}</span></span>'
     return f'<div class="iwr-foot">{devices}<span class="iwr-spring"></span>{right}</div>'
+
+
+def _kept(verdict: Verdict) -> str:
+    return ", from an earlier pass" if verdict.passed_before else ""
 
 
 # -- text ---------------------------------------------------------------------------------------------------------
@@ -528,7 +532,7 @@ def text(verdict: Verdict) -> str:
     elif verdict.failure:
         lines += _failure_text(verdict, verdict.failure)
     lines += verdict.notes
-    points = f"{verdict.points} of {_count(exercise.points, 'point')}"
+    points = f"{verdict.points} of {_count(exercise.points, 'point')}{_kept(verdict)}"
     lines.append("   ".join([*(one.text for one in verdict.devices), points]))
     return "\n".join(lines)
 

@@ -101,10 +101,9 @@ class Verdict:
     following: Exercise | None = None
     tries: int = 0
     hints: int = 0
+    passed_before: bool = False
     notes: Sequence[str] = ()
-    chapter: Sequence[
-        Mapping[str, Any]
-    ] = ()  # the items of the chapter with their states, as `progress.chapters` has them
+    chapter: Sequence[Mapping[str, Any]] = ()  # its items with their states, as `progress.chapters` has them
 
     @property
     def passed(self) -> bool:
@@ -113,8 +112,8 @@ class Verdict:
 
     @property
     def points(self) -> int:
-        """The points of the exercise after a pass, else 0."""
-        return self.exercise.points if self.passed else 0
+        """The points of the exercise after a pass, now or before, else 0."""
+        return self.exercise.points if self.passed or self.passed_before else 0
 
     @property
     def report(self) -> Failure | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from interpwidgets.course import CourseError
 from interpwidgets.course.check import check, judge
 from interpwidgets.course.exercise import Case, Exercise, Mistake, Property
+from interpwidgets.course.questions import ask
 from interpwidgets.course.verdict import Verdict
 
 
@@ -407,6 +408,37 @@ def test_a_mistake_in_place_is_not_one_that_only_returns_the_same() -> None:
     assert judge(exercise, lambda x: 3 * x).mistake is None
 
 
+def test_a_mistake_in_another_precision_is_the_same_mistake() -> None:
+    mistake = Mistake("doubled", lambda x: 2 * x, "You double.", "look at x.")
+    exercise = example(
+        lambda x: x, (torch.ones(2),), (torch.full((3,), 1.5, dtype=torch.bfloat16),), mistakes=[mistake]
+    )
+    assert judge(exercise, lambda x: 2 * x.float()).mistake is mistake
+    assert judge(exercise, lambda x: 3 * x.float()).mistake is None
+
+
+def test_complex_numbers_are_told_from_whole_ones() -> None:
+    exercise = example(lambda x: x.sum(), (torch.eye(2),))
+    assert ".real takes it" in said(judge(exercise, lambda x: torch.linalg.eigvals(x).sum()))
+    assert "Whole numbers" in said(judge(exercise, lambda x: x.sum().long()))
+
+
+def test_parameters_are_said_without_their_types() -> None:
+    def two(x: Tensor, *, deeply: Tensor) -> Tensor:
+        return x
+
+    exercise = example(right, (torch.ones(2),))
+    assert "It is called as `right(scores)`; yours is `right(x, *, deeply)`." in said(judge(exercise, two))
+
+
+def test_a_pass_keeps_its_points_when_the_answer_is_changed(toys: ModuleType) -> None:
+    assert "0 of 2 points" in said(check("97.1", lambda scores: scores.sum(-1)))
+    assert "2 of 2 points" in said(check("97.1", right))
+    again = check("97.1", lambda scores: scores.sum(-1))
+    assert not again.passed
+    assert "2 of 2 points, from an earlier pass" in said(again)
+
+
 # -- names and modes ----------------------------------------------------------------------------------------------
 
 
@@ -422,6 +454,13 @@ def test_an_unknown_id_gets_the_nearest_and_the_list(toys: ModuleType) -> None:
         check(97.1, right)  # type: ignore[arg-type]
     with pytest.raises(CourseError, match=r'check needs your function too: check\("97\.1", row_means\)'):
         check("97.1")
+
+
+def test_questions_and_exercises_are_not_taken_for_each_other(toys: ModuleType) -> None:
+    with pytest.raises(CourseError, match=r'97\.A is a question: ask\("97\.A"\) shows it'):
+        check("97.a", right)
+    with pytest.raises(CourseError, match=r'97\.2 is an exercise: write pairs, then check\("97\.2", pairs\)'):
+        ask("97.2")
 
 
 def test_a_reference_that_stops_is_our_mistake() -> None:
