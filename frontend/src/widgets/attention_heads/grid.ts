@@ -20,16 +20,22 @@ interface Layout {
   x(column: number): number;
 }
 
-const SORTED_THUMB = 34;
+const SORTED_THUMBS = [72, 64, 56, 48, 40, 34];
+const UNDER_SORTED = 22;
 
-function layoutOf(view: View, grid: GridSize): Layout {
+/** Thumbnails in the order of a score: the largest with which all of them are no taller than the map. */
+function flow(count: number, width: number, height: number): { thumb: number; columns: number } {
+  const fits = SORTED_THUMBS.map((thumb) => ({ thumb, columns: Math.max(1, Math.min(count, Math.floor((width + 4) / (thumb + 4)))) }));
+  return fits.find(({ thumb, columns }) => Math.ceil(count / columns) * (thumb + UNDER_SORTED) <= height) ?? fits.at(-1)!;
+}
+
+function layoutOf(view: View, grid: GridSize, tallest: number): Layout {
   const { layers, heads, kv_heads } = view.meta();
   if (view.sort() !== "layer" && view.scores().has(view.sort())) {
-    const pitch = SORTED_THUMB + 4;
     const items = view.order();
-    const columns = Math.max(1, Math.min(items.length, Math.floor((grid.width + 4) / pitch)));
-    const rowPitch = SORTED_THUMB + 22;
-    return { items, columns, thumb: SORTED_THUMB, rowPitch, sorted: true, width: columns * pitch - 4, height: Math.ceil(items.length / columns) * rowPitch, x: (column) => column * pitch };
+    const { thumb, columns } = flow(items.length, grid.width, tallest);
+    const [pitch, rowPitch] = [thumb + 4, thumb + UNDER_SORTED];
+    return { items, columns, thumb, rowPitch, sorted: true, width: columns * pitch - 4, height: Math.ceil(items.length / columns) * rowPitch, x: (column) => column * pitch };
   }
   const items: HeadId[] = [];
   for (let layer = 0; layer < layers; layer++) {
@@ -204,7 +210,7 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
   const card = h("div");
   const panel = h("div", { style: "flex:1;min-width:0;position:relative" }, title, scroller, legend, card);
 
-  const layout = scope.computed(() => layoutOf(view, grid()));
+  const layout = scope.computed(() => layoutOf(view, grid(), tallest()));
   scope.effect(() => {
     const now = layout();
     attribute(bar, "hidden", now.sorted);
