@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpwidgets.course.exercise import Answer, Arguments, Case, Exercise, Mistake
+from interpwidgets.course.compare import kind
+from interpwidgets.course.exercise import Answer, Arguments, Case, Exercise, Mistake, Property
 from interpwidgets.data.repeats import repeated_tokens
 from interpwidgets.exercises.ch05.inputs import (
-    HALF,
     PERIOD,
     SCORE,
     Make,
@@ -53,8 +53,8 @@ def _previous_with_mask(pattern: Tensor) -> Tensor:
     return torch.einsum("lbhqk,qk->lh", pattern, mask) / (pattern.shape[1] * (n - 1))
 
 
-def _pattern_case(layers: int, batch: int, heads: int, n: int, dtype: torch.dtype = torch.float32) -> Make:
-    return lambda seed, device: on(device, random_pattern(seed, layers, batch, heads, n, dtype))
+def _pattern_case(layers: int, batch: int, heads: int, n: int) -> Make:
+    return lambda seed, device: on(device, random_pattern(seed, layers, batch, heads, n))
 
 
 PREVIOUS_TOKEN_SCORE = Exercise(
@@ -71,8 +71,7 @@ PREVIOUS_TOKEN_SCORE = Exercise(
         Case("a single text", _pattern_case(3, 1, 2, 5)),
         Case("two tokens: one query in each of 3 texts", _pattern_case(2, 3, 4, 2)),
         Case("one text of two tokens", _pattern_case(3, 1, 2, 2)),
-        Case("float64", _pattern_case(1, 2, 3, 7, torch.float64)),
-        Case("bfloat16", _pattern_case(2, 2, 3, 6, torch.bfloat16)),
+        Case("one layer", _pattern_case(1, 2, 3, 7)),
         Case(
             "a pattern laid out the other way round",
             lambda seed, device: on(device, transposed(random_pattern(seed, 2, 3, 4, 5))),
@@ -116,6 +115,24 @@ PREVIOUS_TOKEN_SCORE = Exercise(
             "Next: which axis is still to be averaged?",
         ),
         Mistake(
+            "the whole square",
+            lambda pattern: pattern[..., 1:, :-1].mean((1, 3, 4)),
+            "You average over every pair of a later query and an earlier key. Each query has one key that counts.",
+            "Next: how many cells of pattern[0, 0, 0] say something about one step back?",
+        ),
+        Mistake(
+            "layers are averaged too",
+            lambda pattern: pattern.diagonal(-1, -2, -1).mean((0, 1, 3)),
+            "Your score mixes the layers: you average over them as well.",
+            "Next: which axes should be left in the result?",
+        ),
+        Mistake(
+            "layers are averaged, not texts",
+            lambda pattern: pattern.diagonal(-1, -2, -1).mean((0, 3)),
+            "You average over axis 0, the layers. The texts are axis 1.",
+            "Next: which axes should be left in the result?",
+        ),
+        Mistake(
             "heads are averaged too",
             lambda pattern: pattern.diagonal(-1, -2, -1).mean((1, 2, 3)),
             "Your score is about a whole layer: you average over its heads as well.",
@@ -131,7 +148,6 @@ PREVIOUS_TOKEN_SCORE = Exercise(
     ],
     first_step="Write pattern[..., 3, 2]: the attention from query 3 to key 2, for all heads and texts.",
     properties=[SCORE],
-    tolerance=HALF,
     accepted=[lambda pattern: pattern.diagonal(-1, -2, -1).mean((1, -1)), _previous_with_loops, _previous_with_mask],
     found=found_heads("previous-token score", lambda answer, pattern: answer(pattern), "it looks one step back."),
 )
@@ -143,6 +159,13 @@ PREVIOUS_TOKEN_SCORE = Exercise(
 def _earlier(tokens: Tensor) -> Tensor:
     """Whether the key holds an earlier copy of the query's token: [batch, query, key]."""
     return (tokens[:, :, None] == tokens[:, None, :]).tril(-1)
+
+
+def _some(pairs: Tensor) -> int:
+    """How many pairs. Raises if there are none: whoever divides by them may return a NaN or a 0, both are met."""
+    if not pairs.any():
+        raise ZeroDivisionError("no pairs")
+    return int(pairs.sum())
 
 
 def _attention_on(pattern: Tensor, cells: Tensor) -> Tensor:
@@ -178,9 +201,9 @@ def _duplicate_with_where(pattern: Tensor, tokens: Tensor) -> Tensor:
     return on / max(int(mask.any(2).sum()), 1)
 
 
-def _text_case(layers: int, batch: int, heads: int, n: int, n_words: int, dtype: torch.dtype = torch.float32) -> Make:
+def _text_case(layers: int, batch: int, heads: int, n: int, n_words: int) -> Make:
     return lambda seed, device: on(
-        device, random_pattern(seed, layers, batch, heads, n, dtype), words_again(seed, batch, n, n_words)
+        device, random_pattern(seed, layers, batch, heads, n), words_again(seed, batch, n, n_words)
     )
 
 
@@ -203,8 +226,7 @@ _TEXT_CASES = [
         "<s> A B A: one repeat in all",
         lambda seed, device: on(device, random_pattern(seed, 2, 1, 3, 4), torch.tensor([[0, 1, 2, 1]])),
     ),
-    Case("float64", _text_case(1, 2, 3, 10, 4, torch.float64)),
-    Case("bfloat16", _text_case(2, 2, 3, 8, 3, torch.bfloat16)),
+    Case("one layer", _text_case(1, 2, 3, 10, 4)),
     Case(
         "tensors laid out the other way round",
         lambda seed, device: on(device, transposed(random_pattern(seed, 2, 3, 4, 7)), words_again(seed, 7, 3, 4).T),
@@ -246,7 +268,7 @@ DUPLICATE_TOKEN_SCORE = Exercise(
         ),
         Mistake(
             "averaged over pairs",
-            lambda pattern, tokens: _attention_on(pattern, _earlier(tokens)) / _earlier(tokens).sum().clamp(min=1),
+            lambda pattern, tokens: _attention_on(pattern, _earlier(tokens)) / _some(_earlier(tokens)),
             "You divide by the number of (query, copy) pairs. A head that spreads its attention over two copies of the "
             "token would get a half.",
             "Next: take a token that stands for the third time. What is the most attention that it can give to both?",
@@ -290,7 +312,6 @@ DUPLICATE_TOKEN_SCORE = Exercise(
     ],
     first_step="Compare all tokens of a text with all others: a square of True and False.",
     properties=[SCORE],
-    tolerance=HALF,
     accepted=[_duplicate_with_loops, _duplicate_with_mask, _duplicate_with_where],
     found=found_heads(
         "duplicate-token score",
@@ -307,6 +328,13 @@ def _stripe(pattern: Tensor, period: int, shift: int = 0, start: int = 1) -> Ten
     """Attention from the queries of later copies to the key after the copy, ``shift`` keys further."""
     queries = torch.arange(period + start, pattern.shape[-1], device=pattern.device)
     return pattern[..., queries, queries - period + 1 + shift]
+
+
+def _without_the_last(pattern: Tensor, period: int) -> Tensor:
+    cells = _stripe(pattern, period)[..., :-1]
+    if not cells.shape[-1]:
+        raise RuntimeError("no query is left")  # whoever leaves out the last may also return a NaN: both are met
+    return cells.mean((1, 3))
 
 
 def _swapped_stripe(pattern: Tensor, period: int) -> Tensor:
@@ -331,10 +359,8 @@ def _induction_with_mask(pattern: Tensor, period: int) -> Tensor:
     return torch.einsum("lbhqk,qk->lh", pattern, mask.to(pattern.dtype)) / (mask.sum() * pattern.shape[1])
 
 
-def _stripe_case(layers: int, batch: int, heads: int, period: int, copies: int, dtype: torch.dtype) -> Make:
-    return lambda seed, device: on(
-        device, random_pattern(seed, layers, batch, heads, 1 + copies * period, dtype), period
-    )
+def _stripe_case(layers: int, batch: int, heads: int, period: int, copies: int) -> Make:
+    return lambda seed, device: on(device, random_pattern(seed, layers, batch, heads, 1 + copies * period), period)
 
 
 INDUCTION_SCORE = Exercise(
@@ -347,13 +373,12 @@ INDUCTION_SCORE = Exercise(
     axes=("layer", "head"),
     cases=[
         Case("three drawn heads on <s> A B C A B C, period 3", placed(tidy([0, 1, 2, 3, 1, 2, 3]), 3)),
-        Case("2 layers, 3 texts, 4 heads, period 4", _stripe_case(2, 3, 4, 4, 2, torch.float32)),
-        Case("a single text, period 5", _stripe_case(3, 1, 2, 5, 2, torch.float32)),
-        Case("three copies, period 3", _stripe_case(2, 2, 3, 3, 3, torch.float32)),
-        Case("one word over and over, period 1", _stripe_case(2, 2, 3, 1, 4, torch.float32)),
-        Case("one word twice, in one text", _stripe_case(3, 1, 2, 1, 2, torch.float32)),
-        Case("float64", _stripe_case(1, 2, 3, 6, 2, torch.float64)),
-        Case("bfloat16", _stripe_case(2, 2, 3, 4, 2, torch.bfloat16)),
+        Case("2 layers, 3 texts, 4 heads, period 4", _stripe_case(2, 3, 4, 4, 2)),
+        Case("a single text, period 5", _stripe_case(3, 1, 2, 5, 2)),
+        Case("three copies, period 3", _stripe_case(2, 2, 3, 3, 3)),
+        Case("one word over and over, period 1", _stripe_case(2, 2, 3, 1, 4)),
+        Case("one word twice, in one text", _stripe_case(3, 1, 2, 1, 2)),
+        Case("one layer, period 6", _stripe_case(1, 2, 3, 6, 2)),
         Case(
             "a pattern laid out the other way round",
             lambda seed, device: on(device, transposed(random_pattern(seed, 2, 3, 4, 9)), 4),
@@ -371,6 +396,24 @@ INDUCTION_SCORE = Exercise(
             lambda pattern, period: _stripe(pattern, period, shift=1).mean((1, 3)),
             "You score the attention two steps after the earlier copy.",
             "Next: take query 4, the second A. At which position is the first A, and what comes one step after it?",
+        ),
+        Mistake(
+            "two keys too early",
+            lambda pattern, period: _stripe(pattern, period, shift=-2).mean((1, 3)),
+            "You score the attention to what came before the earlier copy.",
+            "Next: after the first A, is the next word to the left or to the right?",
+        ),
+        Mistake(
+            "the second copy alone",
+            lambda pattern, period: _stripe(pattern, period)[..., :period].mean((1, 3)),
+            "You stop after the second copy. All later copies take part.",
+            "Next: with three copies of three words, how many queries come after the first copy?",
+        ),
+        Mistake(
+            "the last query is left out",
+            _without_the_last,
+            "You stop one query before the end. The last word has stood before too, so it takes part.",
+            "Next: which is the last position of <s> A B C A B C, and is it among your queries?",
         ),
         Mistake(
             "the first copy takes part",
@@ -419,7 +462,6 @@ INDUCTION_SCORE = Exercise(
     ],
     first_step="On <s> A B C A B C, write down the key of the second A, by hand.",
     properties=[SCORE],
-    tolerance=HALF,
     accepted=[
         lambda pattern, period: pattern.diagonal(1 - period, -2, -1)[..., 2:].mean((1, 3)),
         _induction_with_loops,
@@ -450,6 +492,11 @@ def _latest_copy(pattern: Tensor, tokens: Tensor) -> Tensor:
     earlier = _earlier(tokens)
     later = earlier.flip(-1).cumsum(-1).flip(-1)  # copies from this key on
     return _attention_on(pattern, (earlier & (later == 1)).roll(1, -1)) / _queries(tokens)
+
+
+def _first_copy(pattern: Tensor, tokens: Tensor) -> Tensor:
+    earlier = _earlier(tokens)
+    return _attention_on(pattern, (earlier & (earlier.cumsum(-1) == 1)).roll(1, -1)) / _queries(tokens)
 
 
 def _prefix_with_loops(pattern: Tensor, tokens: Tensor) -> Tensor:
@@ -530,6 +577,25 @@ PREFIX_MATCHING_SCORE = Exercise(
             "Next: when a word stands for the third time, how many places follow an earlier copy?",
         ),
         Mistake(
+            "only the first copy",
+            _first_copy,
+            "You count one place, after the very first copy. All earlier copies count.",
+            "Next: when a word stands for the third time, how many places follow an earlier copy?",
+        ),
+        Mistake(
+            "averaged over pairs",
+            lambda pattern, tokens: _attention_on(pattern, _after(tokens)) / _some(_after(tokens)),
+            "You divide by the number of (query, place) pairs. A head that spreads its attention over two good places "
+            "would get a half.",
+            "Next: take a token that stands for the third time. What is the most attention that it can give to both?",
+        ),
+        Mistake(
+            "the stripe again",
+            lambda pattern, tokens: induction_score(pattern, max((tokens.shape[1] - 1) // 2, 1)),
+            "You take the text for a block that comes twice. These texts repeat as they like.",
+            "Next: in <s> A A B A B, which words have stood before, and what came after them?",
+        ),
+        Mistake(
             "averaged over all queries",
             lambda pattern, tokens: _attention_on(pattern, _after(tokens)) / tokens.numel(),
             "You divide by the number of all tokens. Only those that have stood before take part.",
@@ -551,7 +617,6 @@ PREFIX_MATCHING_SCORE = Exercise(
     ],
     first_step="Copy your answer to 05.4, and find the one place that has to change.",
     properties=[SCORE],
-    tolerance=HALF,
     accepted=[_prefix_with_loops, _prefix_with_shifted_comparison, _prefix_with_padding],
     found=found_heads(
         "prefix-matching score",
@@ -565,20 +630,68 @@ PREFIX_MATCHING_SCORE = Exercise(
 
 
 def ranked(answer: Answer, model: Any, tokens: Tensor, threshold: float) -> Tensor:
-    """A list of heads as a table [layer, head]: 1 for the first of the list, 2 for the second, 0 for all others."""
+    """A list of heads as a table [layer, head]: 1 for the first of the list, 2 for the second, 0 for all others.
+
+    What is no such list becomes -1 everywhere. ``table.trouble`` and ``table.twice`` hold what `IS_A_LIST` and
+    `EACH_ONCE` have to say about it, in a sentence.
+    """
     found = answer(model, tokens, threshold)
     parts = anatomy(model)
-    if not isinstance(found, list | tuple) or not all(isinstance(place, list | tuple) for place in found):
-        raise TypeError(f"A list of pairs (layer, head) is asked for; this is {found!r}.")
     table = torch.zeros(parts.n_layers, parts.n_heads, dtype=torch.long, device=tokens.device)
-    for rank, (layer, head) in enumerate(found, start=1):
-        if not (0 <= layer < parts.n_layers and 0 <= head < parts.n_heads):
-            raise IndexError(
-                f"There is no L{layer} H{head} in a model of {parts.n_layers} layers of {parts.n_heads} heads. "
+    trouble = _no_list_of_heads(found, parts.n_layers, parts.n_heads)
+    twice = ""
+    if trouble:
+        table.fill_(-1)
+        found = []
+    for rank, place in enumerate(found, start=1):
+        layer, head = map(int, place)
+        if table[layer, head]:
+            twice = twice or f"L{layer} H{head} stands in your list more than once."
+        table[layer, head] = rank
+    table.trouble, table.twice = trouble, twice  # type: ignore[attr-defined]
+    return table
+
+
+def _no_list_of_heads(found: Any, n_layers: int, n_heads: int) -> str:
+    """What is wrong with a result as a list of pairs (layer, head), in a sentence; "" if nothing is."""
+    asked = "a list of pairs (layer, head) is asked."
+    if found is None:
+        return f"Your function returns None; {asked} Does its last line say return?"
+    if isinstance(found, Tensor):
+        return f"Your function returns a tensor of shape {list(found.shape)}; {asked} `.tolist()` is on the way there."
+    if isinstance(found, tuple) and len(found) == 2 and all(map(_whole, found)):
+        return f"Your function returns a single pair; {asked} One pair goes into a list too."
+    if not isinstance(found, list | tuple):
+        return f"Your function returns {kind(found)}; {asked}"
+    for at, place in enumerate(found):
+        if not isinstance(place, tuple | list):
+            advice = " `.tolist()` makes lists of a tensor." if isinstance(place, Tensor) else ""
+            return f"Item {at} of your list is {kind(place)}; {asked}{advice}"
+        if len(place) != 2:
+            return f"Item {at} of your list has {len(place)} parts; a pair (layer, head) has two. Is the score left in?"
+        if not all(map(_whole, place)):
+            return f"Item {at} of your list holds {kind(place[0])} and {kind(place[1])}; two whole numbers are asked."
+        layer, head = map(int, place)
+        if not (0 <= layer < n_layers and 0 <= head < n_heads):
+            return (
+                f"There is no L{layer} H{head} in a model of {n_layers} layers of {n_heads} heads. "
                 "Is each pair (layer, head), in this order?"
             )
-        table[layer, head] = rank
-    return table
+    return ""
+
+
+def _twice(arguments: Arguments, result: Any) -> str | None:
+    return getattr(result, "twice", "") or None
+
+
+def _whole(number: Any) -> bool:
+    if isinstance(number, Tensor):
+        return number.dim() == 0 and not number.is_floating_point()
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+IS_A_LIST = Property("a list of pairs (layer, head)", lambda arguments, result: getattr(result, "trouble", "") or None)
+EACH_ONCE = Property("each head once; its place in the list as a number, 0 if it is not there", _twice)
 
 
 @cache
@@ -612,10 +725,10 @@ def _shuffled(model: Any, seed: int) -> Any:
     return model
 
 
-def _model_case(seed: int, device: torch.device, how_many: int) -> Arguments:
-    """A small model in which ``how_many`` heads are above a threshold that lies well between two scores."""
+def _model_case(seed: int, device: torch.device, how_many: int, n_words: int = 6) -> Arguments:
+    """A small model in which ``how_many`` heads, or some more, are above a threshold well between two scores."""
     model = _small_model(seed)
-    tokens = torch.cat([torch.zeros(5, 1, dtype=torch.long), words_again(seed, 5, 13, 6)], 1)
+    tokens = torch.cat([torch.zeros(2, 1, dtype=torch.long), words_again(seed, 2, 13, n_words)], 1)
     with torch.no_grad(), Tap(model, "pattern") as tap:
         model(tokens)
     ordered = prefix_matching_score(tap["pattern"], tokens).flatten().sort(descending=True).values
@@ -666,11 +779,13 @@ FIND_INDUCTION_HEADS = Exercise(
     reference=find_induction_heads,
     drive=ranked,
     axes=("layer", "head"),
+    properties=[IS_A_LIST, EACH_ONCE],
     cases=[
-        Case("an untrained model of 3 layers of 4 heads", lambda seed, device: _model_case(seed, device, 2)),
+        Case("an untrained model of 3 layers of 4 heads", lambda seed, device: _model_case(seed, device, 2, n_words=2)),
         Case("the same with a lower threshold", lambda seed, device: _model_case(seed, device, 6)),
         Case("another model", lambda seed, device: _model_case(seed + 1, device, 1)),
         Case("attn2l with its heads in another order", _trained_case),
+        Case("two words, a high threshold", lambda seed, device: _model_case(seed, device, 1, n_words=2)),
         Case(
             "a threshold that nobody reaches",
             lambda seed, device: (*_model_case(seed + 2, device, 2)[:2], 1.01),
@@ -710,6 +825,35 @@ FIND_INDUCTION_HEADS = Exercise(
             lambda model, tokens, threshold=0.4: _listed(_scores_of(model, tokens), 0.4),
             "You always use 0.4. The caller says what counts as high.",
             "Next: where does `threshold` appear in your code?",
+        ),
+        Mistake(
+            "the stripe, not prefix matching",
+            lambda model, tokens, threshold=0.4: _listed(
+                _scores_of(model, tokens, lambda pattern, _: induction_score(pattern, (tokens.shape[1] - 1) // 2)),
+                threshold,
+            ),
+            "You take the tokens for a block that comes twice. They may repeat in any way.",
+            "Next: which of your scores needs no period?",
+        ),
+        Mistake(
+            "always the same model",
+            lambda model, tokens, threshold=0.4: _listed(
+                _scores_of(load("attn2l").to(tokens.device), tokens), threshold
+            ),
+            "You measure `attn2l`, whatever model you are given.",
+            "Next: which model does your code run, `model` or one from outside the function?",
+        ),
+        Mistake(
+            "always the same heads",
+            lambda model, tokens, threshold=0.4: [(1, 0), (1, 1)],
+            "Your list is the same for every model. This one has other heads, in another order.",
+            "Next: what in your code depends on `model`?",
+        ),
+        Mistake(
+            "an empty list",
+            lambda model, tokens, threshold=0.4: [],
+            "Your list is always empty.",
+            "Next: print your scores, and the threshold beside them.",
         ),
         Mistake(
             "the best head alone",

@@ -74,8 +74,6 @@ def within(low: float, high: float) -> Callable[[Arguments, Any], str | None]:
 
 
 SCORE = Property("scores between 0 and 1", within(0, 1))
-HALF = {"bfloat16": (5e-2, 2e-2)}  # right answers add in different orders
-
 
 PERIOD = 20
 

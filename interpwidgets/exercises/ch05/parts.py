@@ -111,11 +111,14 @@ MEAN_ABLATE = Exercise(
             "one text, two queries, two heads of one number, head 1",
             placed(torch.tensor([[[[1.0], [2.0]], [[3.0], [6.0]]]]), 1),
         ),
+        Case(
+            "two texts of one query, two heads of two numbers, head 0",
+            placed(torch.tensor([[[[1.0, 2.0], [5.0, 6.0]]], [[[3.0, 4.0], [9.0, 8.0]]]]), 0),
+        ),
         Case("3 texts, 5 queries, 4 heads of 2, head 2", _z_case(3, 5, 4, 2, 2)),
         Case("a single text, head 0", _z_case(1, 4, 3, 2, 0)),
         Case("one query", _z_case(3, 1, 2, 4, 1)),
         Case("float64", _z_case(2, 4, 3, 5, 1, torch.float64)),
-        Case("bfloat16", _z_case(2, 5, 3, 2, 2, torch.bfloat16)),
         Case(
             "z laid out the other way round",
             lambda seed, device: on(device, transposed(randn(seed, 2, 5, 3, 4) + 0.5), 1),
@@ -159,6 +162,12 @@ MEAN_ABLATE = Exercise(
             "Next: what should the value of head 1 be if head 0 changes?",
         ),
         Mistake(
+            "one mean for all heads",
+            lambda z, head: _replaced(z, head, z.mean((0, 1, 2))),
+            "You average over the heads too. It is the head's own mean that is asked for.",
+            "Next: what should the value of head 1 be if head 0 changes?",
+        ),
+        Mistake(
             "all heads but this one",
             _only_the_head_stays,
             "You keep this head and take out the others.",
@@ -174,7 +183,6 @@ MEAN_ABLATE = Exercise(
     ],
     first_step="Make a copy of z, so that the one you were given stays as it is.",
     properties=[Property("the other heads unchanged", _other_heads_unchanged)],
-    tolerance={"bfloat16": (5e-2, 2e-2)},
     accepted=[_mean_ablate_with_loops, _mean_ablate_with_where, _mean_ablate_with_einsum],
     found=_found_ablation,
 )
@@ -264,7 +272,7 @@ HEAD_LOGIT_ATTRIBUTION = Exercise(
         Case("2 texts, 3 queries, 4 heads of 5, d_model 6", _attribution_case((2, 3, 4, 5, 6))),
         Case("as wide as it is deep: d_head = d_model", _attribution_case((2, 3, 4, 3, 3))),
         Case("a single text, a single query", _attribution_case((1, 1, 3, 2, 4))),
-        Case("float64", _attribution_case((3, 2, 2, 3, 4), torch.float64)),
+        Case("three texts, two queries, two heads of 3", _attribution_case((3, 2, 2, 3, 4))),
     ],
     mistakes=[
         Mistake(
@@ -300,6 +308,12 @@ HEAD_LOGIT_ATTRIBUTION = Exercise(
             "Next: which axes does the result have?",
         ),
         Mistake(
+            "every head through everybody's W_O",
+            lambda z, W_O, direction, scale: torch.einsum("bqhd,bqd->bqh", z @ W_O, direction) / scale[..., None],
+            "`z @ W_O` multiplies the last two axes of each: every head of z meets every W_O.",
+            "Next: head 0 has z[:, :, 0] and W_O[0]. Say in an einsum that the two share the head.",
+        ),
+        Mistake(
             "everybody through the first head's W_O",
             lambda z, W_O, direction, scale: _along(z, W_O[:1].expand_as(W_O), direction) / scale[..., None],
             "All your heads write with W_O[0]. Every head has its own.",
@@ -307,9 +321,10 @@ HEAD_LOGIT_ATTRIBUTION = Exercise(
         ),
     ],
     hints=[
-        "What a head writes is z @ W_O. How much of that lies along the direction is a dot product. The norm divides.",
-        'An einsum for what is written: "bqhe,hed->bqhd". A second one for the dot product with direction, over d. '
-        "Then divide by scale; it needs one more axis, for the heads.",
+        "What a head writes is its own z times its own W_O. How much of that lies along the direction is a dot "
+        "product. The norm divides. (`z @ W_O` will not do: it does not know that the two share the head.)",
+        'An einsum for what is written: "bqhe,hed->bqhd", with e for d_head and d for d_model. A second one for the '
+        "dot product with direction, over d. Then divide by scale; it needs one more axis, for the heads.",
         "written = z of each head times W_O of that head: [batch, query, head, d_model]\n"
         "along = dot product of written and direction, over d_model: [batch, query, head]\n"
         "result = along / scale, the same for all heads of a query",
@@ -327,6 +342,10 @@ HEAD_LOGIT_ATTRIBUTION = Exercise(
 def _eigenvalues(W_E: Tensor, W_V: Tensor, W_O: Tensor, W_U: Tensor) -> Tensor:
     values: Tensor = torch.linalg.eigvals((W_O @ W_U) @ (W_E @ W_V))
     return values
+
+
+def _share(values: Tensor) -> Tensor:
+    return values.sum() / values.abs().sum()
 
 
 def _copying_in_full(W_E: Tensor, W_V: Tensor, W_O: Tensor, W_U: Tensor) -> Tensor:
@@ -398,12 +417,20 @@ COPYING_SCORE = Exercise(
             "eigenvalues 3 and -1",
             placed(torch.eye(2), torch.eye(2), torch.tensor([[3.0, 5.0], [0.0, -1.0]]), torch.eye(2)),
         ),
+        Case(
+            "eigenvalues 1 + 2i and 1 - 2i",
+            placed(torch.eye(2), torch.eye(2), torch.tensor([[1.0, -2.0], [2.0, 1.0]]), torch.eye(2)),
+        ),
+        Case(
+            "two words, a head of one number",
+            placed(*(torch.tensor(each) for each in ([[1.0], [2.0]], [[1.0]], [[1.0]], [[3.0, -4.0]]))),
+        ),
         Case("a perfect copier", _copier(1.0)),
         Case("a head that suppresses what it sees", _copier(-1.0)),
         Case("7 words, d_model 5, d_head 3", _head_case(7, 5, 3)),
         Case("20 words, d_model 8, d_head 4", _head_case(20, 8, 4)),
         Case("a head of one number", _head_case(6, 4, 1)),
-        Case("float64", _head_case(11, 6, 5, torch.float64)),
+        Case("11 words, d_model 6, d_head 5", _head_case(11, 6, 5)),
     ],
     mistakes=[
         Mistake(
@@ -450,6 +477,31 @@ COPYING_SCORE = Exercise(
             ),
             "`eigvalsh` reads half of the matrix and takes the other half for its mirror. An OV circuit has no mirror.",
             "Next: `eigvals` gives complex numbers. What is their sum?",
+        ),
+        Mistake(
+            "as if the whole circuit were symmetric",
+            lambda W_E, W_V, W_O, W_U: _share(torch.linalg.eigvalsh(W_E @ W_V @ W_O @ W_U)),
+            "`eigvalsh` reads half of the matrix and takes the other half for its mirror. An OV circuit has no mirror.",
+            "Next: `eigvals` gives complex numbers. What is their sum?",
+        ),
+        Mistake(
+            "real parts instead of magnitudes",
+            lambda W_E, W_V, W_O, W_U: _share(_eigenvalues(W_E, W_V, W_O, W_U).real),
+            "You drop the imaginary parts before you take the magnitudes. The magnitude of 3 + 4i is 5, not 3.",
+            "Next: what is the magnitude of 1 + 2i?",
+        ),
+        Mistake(
+            "always 1",
+            lambda W_E, W_V, W_O, W_U: _share(torch.linalg.svdvals(W_E @ W_V @ W_O @ W_U)),
+            "You take singular values. They are never negative, so they are their own magnitudes and the score is "
+            "always 1.",
+            "Next: compare `eigvals` and `svdvals` on [[3, 5], [0, -1]].",
+        ),
+        Mistake(
+            "the diagonal, not the eigenvalues",
+            lambda W_E, W_V, W_O, W_U: _share((W_E @ W_V @ W_O @ W_U).diagonal()),
+            "You use the numbers on the diagonal. Their sum is that of the eigenvalues, their magnitudes are not.",
+            "Next: the diagonal of [[1, -2], [2, 1]] holds 1 and 1. What are its eigenvalues?",
         ),
         Mistake(
             "the words are left out",
@@ -546,7 +598,7 @@ COMPOSITION_SCORE = Exercise(
         Case("2 first heads, 3 second heads, d_model 6", _weights_case(2, 3, 6, 2)),
         Case("3 first heads, 3 second heads", _weights_case(3, 3, 5, 2)),
         Case("one head each, of full rank", _weights_case(1, 1, 4, 4)),
-        Case("float64", _weights_case(2, 4, 8, 3, torch.float64)),
+        Case("2 first heads, 4 second heads, d_model 8", _weights_case(2, 4, 8, 3)),
         Case(
             "weights laid out the other way round",
             lambda seed, device: on(device, *map(transposed, _weights_case(3, 2, 5, 2)(seed, torch.device("cpu")))),
@@ -584,6 +636,20 @@ COMPOSITION_SCORE = Exercise(
             lambda W_A, W_B: torch.linalg.matrix_norm(W_A[:, None] @ W_B[None]),
             "You do not divide by the sizes of A and B. Larger weights would score higher.",
             "Next: what happens to your score if W_A doubles?",
+        ),
+        Mistake(
+            "one size for all heads",
+            lambda W_A, W_B: torch.linalg.matrix_norm(W_A[:, None] @ W_B[None]) / (W_A.norm() * W_B.norm()),
+            "You divide by the norm of all matrices together. Each has a size of its own.",
+            "Next: which shape has the norm of W_A if every head keeps its own?",
+        ),
+        Mistake(
+            "the first with the first alone",
+            lambda W_A, W_B: (
+                torch.linalg.matrix_norm(W_A @ W_B) / (torch.linalg.matrix_norm(W_A) * torch.linalg.matrix_norm(W_B))
+            ),
+            "`W_A @ W_B` pairs the first with the first and the second with the second. Every A meets every B.",
+            "Next: how many numbers do two first heads and three second heads give?",
         ),
         Mistake(
             "squares without the root",

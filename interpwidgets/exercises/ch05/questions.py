@@ -8,12 +8,14 @@ FIRST_COPY = Question(
     id="05.A",
     title="The loss of a first word",
     text="After `<s>`, one of 64 words comes, each as likely as any other. What is the lowest mean loss that a model "
-    "can have on this word, in nats?",
+    "can have on this word, in nats, to two decimals?",
     number=math.log(64),
     unit="nats",
     within=0.01,
     slips={
         6.0: "That is right in bits, logarithms to base 2. A nat uses the natural logarithm: 6 bits are 4.16 nats.",
+        4.2: "That is right to one decimal. Work it out to two, without a look at a picture.",
+        4.0: "That is near. Which logarithm of 64 is it, to two decimals?",
         64.0: "64 is the number of choices. The loss is the logarithm of it.",
         math.log(65): "`<s>` is in the vocabulary too, but it never comes as a word: 64 choices, not 65.",
         1 / 64: "That is the probability of each word. The loss is minus the logarithm of it.",
@@ -30,8 +32,12 @@ WITHOUT_PREVIOUS_TOKEN = Question(
     "are. What happens to the attention of the induction head?",
     options=[
         Option(
-            "Nothing: it is a head of its own, with its own weights",
+            "The stripe stays: the head has weights of its own",
             "Its weights are its own, but it reads what layer 0 has written. Its keys come from there.",
+        ),
+        Option(
+            "The head looks one step back instead",
+            "Nobody told it to: looking back was the habit of the head that is gone.",
         ),
         Option(
             "The stripe goes away",
@@ -39,13 +45,9 @@ WITHOUT_PREVIOUS_TOKEN = Question(
             right=True,
         ),
         Option(
-            "The stripe moves one step, onto the earlier copy of the word",
+            "The stripe moves onto the earlier copy of the word",
             "That would be a duplicate-token head, with keys about the word itself. This head's weights look for "
             "what the previous-token head writes.",
-        ),
-        Option(
-            "It looks one step back instead",
-            "Nobody told it to: looking back was the habit of the head that is gone.",
         ),
     ],
 )
@@ -57,7 +59,13 @@ ONE_LAYER = Question(
     "find it?",
     options=[
         Option(
-            "One layer has too few parameters",
+            "What it sees of a word says nothing of the word before",
+            'The key of the word after A would have to say "A was before me". In the first layer a key is made of that '
+            "word and its position alone.",
+            right=True,
+        ),
+        Option(
+            "One layer has too few parameters to remember the text",
             "Make it as wide as you like. What is missing is a step of computation, not room.",
         ),
         Option(
@@ -65,13 +73,7 @@ ONE_LAYER = Question(
             "It looks at any earlier token as easily as at the last one.",
         ),
         Option(
-            "What a head sees of a word is the word and its place, and nothing about its neighbours",
-            'The key of the word after A would have to say "A was before me". In the first layer a key is made of that '
-            "word and its position alone.",
-            right=True,
-        ),
-        Option(
-            "It can find it, but it cannot copy it",
+            "It finds the word, but it has no way to say it",
             "Copying is the easy part: one head can raise the logit of whatever it looks at. It does not know where to "
             "look.",
         ),

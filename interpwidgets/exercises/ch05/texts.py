@@ -93,6 +93,12 @@ REPEAT_TOKENS = Exercise(
             "Next: along which axis does a text grow?",
         ),
         Mistake(
+            "always two copies",
+            lambda words, bos, copies=2: repeat_tokens(words, bos, 2),
+            "You make two copies, whatever `copies` says.",
+            "Next: how many tokens should a text of one word and one copy have?",
+        ),
+        Mistake(
             "<s> at the end",
             lambda words, bos, copies=2: torch.cat([*[words] * copies, torch.full_like(words[:, :1], bos)], 1),
             "bos comes after the words; a text begins with it.",
@@ -124,9 +130,14 @@ REPEAT_TOKENS = Exercise(
 # -- 05.2 loss_by_position -------------------------------------------------------------------------------------------
 
 
+def _picked(log_probs: Tensor, tokens: Tensor) -> Tensor:
+    """Minus the log-probability of a token, place by place."""
+    return -log_probs.gather(-1, tokens[..., None]).squeeze(-1)
+
+
 def _losses(logits: Tensor, tokens: Tensor) -> Tensor:
     """The loss of every prediction, [batch, position - 1]."""
-    return -logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1)
+    return _picked(logits[:, :-1].log_softmax(-1), tokens[:, 1:])
 
 
 def _loss_with_cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
@@ -161,7 +172,7 @@ def _found_loss(answer: Answer) -> Found:
     loss = answer(run()[1], probe())
     first, second = loss[0].item(), loss[PERIOD + 1 :].mean().item()
     sentence = f"attn2l starts at {first:.2f} nats and is down to {second:.2f} from the second word of the second copy."
-    return Found("loss on twenty words, twice", loss[None], "", "token", sentence)
+    return Found("loss on twenty words, twice", loss[None], "", "after token", sentence)
 
 
 LOSS_BY_POSITION = Exercise(
@@ -171,17 +182,17 @@ LOSS_BY_POSITION = Exercise(
     minutes=10,
     lines=(3, 6),
     reference=loss_by_position,
-    axes=("token",),
+    axes=("after token",),  # entry i is about what comes after token i
     cases=[
         Case(
             "one text <s> a b, three words in the vocabulary",
             placed(torch.tensor([[[0.0, 2.0, 0.0], [1.0, 0.0, 3.0], [5.0, 0.0, 0.0]]]), torch.tensor([[0, 1, 2]])),
         ),
+        Case("two texts of four tokens", _loss_case(2, 4, 5, 2.0, torch.float32)),
         Case("three texts of six tokens", _loss_case(3, 6, 7, 2.0, torch.float32)),
         Case("one text", _loss_case(1, 5, 9, 2.0, torch.float32)),
         Case("two tokens: one prediction", _loss_case(4, 2, 5, 2.0, torch.float32)),
         Case("very sure logits", _loss_case(3, 5, 7, 120.0, torch.float32)),
-        Case("float64", _loss_case(2, 7, 4, 3.0, torch.float64)),
         Case(
             "logits laid out the other way round",
             lambda seed, device: on(device, transposed(randn(seed, 3, 5, 8)), words_again(seed, 3, 5, 7)),
@@ -193,6 +204,13 @@ LOSS_BY_POSITION = Exercise(
             lambda logits, tokens: -logits.log_softmax(-1).gather(-1, tokens[..., None]).squeeze(-1).mean(0)[:-1],
             "You compare the logits at a position with the token at that position. They are about the one after it.",
             "Next: in the first case, which token do logits[0, 0] predict?",
+        ),
+        Mistake(
+            "the first place is left out, not the last",
+            lambda logits, tokens: _picked(logits[:, 1:].log_softmax(-1), tokens[:, 1:]).mean(0),
+            "You drop the logits of the first position and keep those of the last. Each then meets the token at its "
+            "own place.",
+            "Next: which token do logits[:, -1] predict, and is it in tokens?",
         ),
         Mistake(
             "shifted the wrong way",
@@ -211,6 +229,30 @@ LOSS_BY_POSITION = Exercise(
             lambda logits, tokens: _losses(logits, tokens).mean(),
             "You give one number for the whole batch. What you want to see is how the loss changes along the text.",
             "Next: which of the axes batch and position should be gone at the end?",
+        ),
+        Mistake(
+            "one loss for each text",
+            lambda logits, tokens: _losses(logits, tokens).mean(1),
+            "You average along the text. What you want to see is how the loss changes along it.",
+            "Next: which of the axes batch and position should be gone at the end?",
+        ),
+        Mistake(
+            "compared with other positions, not with other words",
+            lambda logits, tokens: _picked(logits[:, :-1].log_softmax(1), tokens[:, 1:]).mean(0),
+            "Your softmax runs along the text. The probabilities of all *words*, at one position, add up to one.",
+            "Next: which axis of logits is the vocabulary?",
+        ),
+        Mistake(
+            "compared with the whole text, not with other words",
+            lambda logits, tokens: _picked(logits.log_softmax(1)[:, :-1], tokens[:, 1:]).mean(0),
+            "Your softmax runs along the text. The probabilities of all *words*, at one position, add up to one.",
+            "Next: which axis of logits is the vocabulary?",
+        ),
+        Mistake(
+            "the logarithm of a mean",
+            lambda logits, tokens: -(-_losses(logits, tokens)).exp().mean(0).log(),
+            "You average the probabilities and then take the logarithm. Each text has a loss of its own.",
+            "Next: one text gives the word 1, the other 0.01. What are the two losses, and what is their mean?",
         ),
         Mistake(
             "added up over the texts",
@@ -243,7 +285,8 @@ LOSS_BY_POSITION = Exercise(
     hints=[
         "A model at position i predicts token i + 1. The last position predicts something that nobody knows.",
         "Take log-probabilities of all positions but the last; pick those of tokens[:, 1:] with `gather`; "
-        "change the sign; average over the texts.",
+        "change the sign; average over the texts. (`cross_entropy` does this too, if the vocabulary is on axis 1: "
+        "move it there with `.mT`.)",
         "log_probs = log_softmax of logits without the last position\n"
         "picked = in log_probs, the entry of the token that came next\n"
         "loss = minus the mean of picked over the batch",
@@ -275,7 +318,7 @@ def _found_in_context(answer: Answer) -> Found:
     loss = loss_by_position(run()[1], probe())
     scores = torch.stack([answer(loss, 1, late) for late in range(1, len(loss) + 1)])
     sentence = f"In attn2l, the last token is {-scores[-1].item():.2f} nats easier than the first."
-    return Found("in-context score, token by token", scores[None], "", "late token", sentence)
+    return Found("in-context score, from token 1 on", scores[None], "", "tokens later", sentence)
 
 
 IN_CONTEXT_SCORE = Exercise(
@@ -396,7 +439,7 @@ PHASE_CHANGE = Exercise(
     cases=[
         Case(
             "five checkpoints",
-            placed(torch.tensor([0, 100, 200, 400, 800]), torch.tensor([0.2, 0.25, 0.55, 0.9, 0.8])),
+            placed(torch.tensor([0, 100, 200, 400, 800]), torch.tensor([0.25, 0.375, 0.5, 0.75, 0.625])),
         ),
         Case(
             "a score that starts high",
@@ -405,6 +448,10 @@ PHASE_CHANGE = Exercise(
         Case(
             "a score that comes down again",
             placed(torch.tensor([0, 10, 20, 30, 40]), torch.tensor([0.1, 0.3, 0.9, 0.6, 0.2])),
+        ),
+        Case(
+            "a score that falls at first",
+            placed(torch.tensor([0, 20, 40, 60, 80]), torch.tensor([0.5, 0.1, 0.55, 0.8, 0.9])),
         ),
         Case("eleven checkpoints, a bumpy rise", _training_case(11)),
         Case("thirty checkpoints", _training_case(30)),
@@ -417,7 +464,7 @@ PHASE_CHANGE = Exercise(
             "the index, not the step",
             lambda steps, scores: (scores >= (scores[0] + scores.max()) / 2).int().argmax(),
             "You give the number of the checkpoint. The training step is asked for.",
-            "Next: at which step was checkpoint 2 of the first case saved?",
+            "Next: at which step was checkpoint 2 of the first case kept?",
         ),
         Mistake(
             "half of the highest score",
@@ -439,9 +486,33 @@ PHASE_CHANGE = Exercise(
         ),
         Mistake(
             "the steepest rise",
-            lambda steps, scores: steps[scores.diff().argmax() + 1] if len(scores) > 1 else steps[0],
+            lambda steps, scores: steps[scores.diff().argmax() + 1],
             "You give the end of the steepest rise between two checkpoints. It depends on how far apart they are.",
             "Next: which is the first score that is at least half way up?",
+        ),
+        Mistake(
+            "where the steepest rise begins",
+            lambda steps, scores: steps[scores.diff().argmax()],
+            "You give the checkpoint before the steepest rise. It depends on how far apart they are.",
+            "Next: which is the first score that is at least half way up?",
+        ),
+        Mistake(
+            "half of the rise, from zero",
+            lambda steps, scores: steps[(scores >= (scores.max() - scores[0]) / 2).int().argmax()],
+            "You take half of the rise and forget where it starts.",
+            "Next: a score rises from 0.5 to 1.0. How much is half of the rise, and where is half way?",
+        ),
+        Mistake(
+            "above half way",
+            lambda steps, scores: steps[(scores > (scores[0] + scores.max()) / 2).int().argmax()],
+            "You wait for a score above half way. At least half way is enough.",
+            "Next: which sign stands between scores and half way in your code?",
+        ),
+        Mistake(
+            "half way from the lowest",
+            lambda steps, scores: steps[(scores >= (scores.min() + scores.max()) / 2).int().argmax()],
+            "You measure from the lowest score. The way begins at the first.",
+            "Next: which is the first score of this case, and which is the lowest?",
         ),
         Mistake(
             "the last checkpoint before",
@@ -453,7 +524,7 @@ PHASE_CHANGE = Exercise(
             "half way to the last score",
             lambda steps, scores: steps[(scores >= (scores[0] + scores[-1]) / 2).int().argmax()],
             "You measure up to the last score. It may have come down again; the highest is asked for.",
-            "Next: which is the highest score of the first case?",
+            "Next: which is the highest score of this case?",
         ),
     ],
     hints=[
