@@ -7,7 +7,7 @@ question_html(ask("05.A")), question_text(ask("05.A"))
 from html import escape
 from typing import TYPE_CHECKING
 
-from interpwidgets.course.report import div, mark, page, prose
+from interpwidgets.course.markup import div, mark, page, prose
 
 if TYPE_CHECKING:
     from interpwidgets.course.hints import Help

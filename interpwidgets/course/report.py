@@ -9,101 +9,18 @@ and the difference, with one cell ringed in all of them; the numbers and the cas
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from html import escape
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from interpwidgets.course import given
-from interpwidgets.course.colour import Scale, rounded_up, scale
-from interpwidgets.course.pictures import LIMIT, bar, cells, curve, digits_for, number, picture
+from interpwidgets.course.colour import scale
+from interpwidgets.course.differences import difference_of, numbers, panels, place_of, ringed, rows
+from interpwidgets.course.markup import div, mark, page, prose, side_by_side, standing_mark, title
+from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, picture
 from interpwidgets.course.verdict import Chip, Comparison, Cost, Failure, Stop, Verdict
 
 _LEADS = {"passed": "Passed.", "differs": "Not yet.", "stopped": "Stopped", "unstarted": ""}
-Row = tuple[str, str, str, str, str, bool]  # place, target, yours, difference, a word, whether it is ringed
-
-_ROWS = 12  # of the table of numbers
-_HOSTS = ('[data-jp-theme-light="%s"]', ".vscode-%s", "html[theme=%s]", ".%s", ".%s-theme", '[data-theme="%s"]')
-
-
-@cache
-def style() -> str:
-    """The style of every report; dark where the host says so, or the system where the host says nothing."""
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    dark, light = (
-        f":is({','.join(host % (jupyter if 'jp-' in host else name) for host in _HOSTS)})"
-        for name, jupyter in (("dark", "false"), ("light", "true"))
-    )
-    rules = re.findall(r"^%dark%[^}]*\}", css, re.MULTILINE)
-    exported = ':root:has(meta[name="color-scheme"][content="light dark"])'  # `export_html`: as its reader chooses
-    unsaid = f".iwr:is(:not({light} *):not({dark} *), {exported} *)"
-    by_system = "\n".join(rule.replace("%dark%", unsaid) for rule in rules)
-    by_host = css.replace("%dark%", f"{dark} .iwr")
-    return f"<style>\n{by_host}@media (prefers-color-scheme: dark) {{\n{by_system}\n}}\n</style>"
-
-
-def page(*parts: str) -> str:
-    """Parts of a report in their frame, with the style."""
-    return f'{style()}<div class="iwr">{"".join(parts)}</div>'
-
-
-def prose(sentence: str) -> str:
-    """A sentence, escaped; what stands between backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))
-
-
-def div(kind: str, *parts: str) -> str:
-    """Pieces of HTML in an element of this class."""
-    return f'<div class="{kind}">{"".join(parts)}</div>'
-
-
-def _title(*parts: str) -> str:
-    return div("iwr-title", *(f"<span>{part}</span>" for part in parts))
-
-
-# -- marks --------------------------------------------------------------------------------------------------------
-
-_PEN = 'fill="none" stroke="var(--paper)" stroke-width="1.3"'
-_LINE = 'fill="none" stroke="var(--ink3)" stroke-width="1.5"'
-_DIAMOND = '<path d="M6 0l6 6-6 6-6-6z" fill="var(--error)"/>'
-_MARKS = {
-    "passed": f'<circle cx="6" cy="6" r="6" fill="var(--ok)"/><path d="M3.2 6.2l2 2 3.6-4.2" {_PEN}/>',
-    "differs": f'{_DIAMOND}<path d="M3.6 5h4.8M3.6 7.2h4.8M7.5 3.4l-3 5.4" {_PEN}/>',
-    "stopped": f'{_DIAMOND}<path d="M6 2.8v4M6 7.9v1.3" {_PEN}/>',
-    "warning": f'<path d="M6 .5L11.8 11H.2z" fill="var(--warn)"/><path d="M6 4v3.4M6 8.4v1.3" {_PEN}/>',
-    "unstarted": f'<circle cx="6" cy="6" r="5" {_LINE} stroke-dasharray="2.2 2"/>',
-    "absent": f'<circle cx="6" cy="6" r="3.5" {_LINE}/>',
-    "tick": '<path d="M1.5 6.5l3 3 6-7" fill="none" stroke="var(--ok)" stroke-width="1.7"/>',
-}
-_SAID = {"passed": "passed", "differs": "differs", "stopped": "stopped", "warning": "known mistake", "tick": "holds"}
-
-
-def mark(name: str, size: int) -> str:
-    """A state as a shape; colour only repeats it."""
-    label = f'role="img" aria-label="{_SAID[name]}"' if name in _SAID else 'aria-hidden="true"'
-    return f'<svg width="{size}" height="{size}" viewBox="0 0 12 12" {label}>{_MARKS[name]}</svg>'
-
-
-def standing_mark(kind: str, state: str, here: bool = False) -> str:
-    """An exercise (square) or a question (disc): open, tried, hinted, done; ringed where the learner is."""
-    shape = (
-        '<rect x="1" y="1" width="10" height="10" rx="1.5" {0}/>'
-        if kind == "exercise"
-        else '<circle cx="6" cy="6" r="5" {0}/>'
-    )
-    full = 'fill="var(--ink1)" stroke="var(--ink1)"'
-    drawn = shape.format(full if state in ("done", "hinted") else 'fill="none" stroke="var(--edge)" stroke-width="1.3"')
-    if state == "hinted":
-        drawn += '<circle cx="6" cy="6" r="1.8" fill="var(--paper)"/>'
-    if state == "tried":
-        drawn = shape.format('fill="none" stroke="var(--ink1)" stroke-width="1.3"')
-        drawn += (
-            '<path d="M1.5 6h9v3.5a1.2 1.2 0 0 1-1.2 1.2H2.700a1.200 1.200 0 0 1-1.200-1.200z" fill="var(--ink1)"/>'
-        )
-    ring = ' style="outline:2px solid var(--accent);outline-offset:2px;border-radius:2px;margin:0 4px"' if here else ""
-    return f'<svg width="12" height="12" viewBox="0 0 12 12"{ring}><title>{escape(state)}</title>{drawn}</svg>'
 
 
 # -- the page -----------------------------------------------------------------------------------------------------
@@ -183,8 +100,8 @@ def _failing(verdict: Verdict) -> Iterator[str]:
     if not verdict.mistake and (following := _next(verdict)):
         yield f'<div class="iwr-text"><p><b>Next:</b> {prose(following)}</p></div>'
     if failure.comparison:
-        yield _panels(verdict, failure.comparison)
-        yield _numbers(failure.comparison)
+        yield panels(verdict, failure.comparison)
+        yield numbers(failure.comparison)
     elif verdict.arguments:
         yield f'<div class="iwr-caption">Input: {escape(_case(verdict))}</div>'
     if verdict.arguments:
@@ -195,7 +112,7 @@ def _next(verdict: Verdict) -> str:
     assert verdict.failure
     if verdict.failure.next or not (compared := verdict.failure.comparison):
         return verdict.failure.next
-    place = _place(compared, ringed(compared)) or "the result"
+    place = place_of(compared, ringed(compared)) or "the result"
     return (
         f"no known mistake fits. Work out {place} by hand: which entries of the input go into it, and which does "
         "your code use?"
@@ -237,172 +154,14 @@ def _stop(stop: Stop, readings: Sequence[str]) -> str:
     return f'{code}<div class="iwr-text">{error}{read}</div>'
 
 
-# -- target, yours, difference ------------------------------------------------------------------------------------
-
-
-def ringed(compared: Comparison) -> tuple[int, ...]:
-    """The place of the largest difference (a value that is no number counts as the largest)."""
-    if compared.target.ndim == 0:
-        return ()
-    with np.errstate(all="ignore"):
-        size = np.abs(_difference(compared.target, compared.yours))
-    size = np.where(np.isnan(size), np.inf, size) * np.where(compared.differs, 1.0, 0.0)
-    size = np.where(np.isnan(size), 0.0, size)
-    return tuple(int(at) for at in np.unravel_index(int(np.argmax(size)), size.shape))
-
-
-def _difference(target: Any, yours: Any) -> Any:
-    if np.iscomplexobj(target) or np.iscomplexobj(yours):
-        return np.abs(yours.astype(complex) - target.astype(complex))
-    return yours.astype(np.float64) - target.astype(np.float64)
-
-
-def _place(compared: Comparison, at: Sequence[int]) -> str:
-    return ", ".join(f"{name} {index}" for name, index in zip(compared.axes, at, strict=True))
-
-
-def _panels(verdict: Verdict, compared: Comparison) -> str:
-    at = ringed(compared)
-    target, yours = np.atleast_1d(compared.target), np.atleast_1d(compared.yours)
-    if np.iscomplexobj(target) or np.iscomplexobj(yours):
-        target, yours = np.abs(target), np.abs(yours)
-    where = at or (0,)
-    input_ = _title("Smallest failing input") + given.smallest(verdict.case, verdict.arguments, at)
-    if target.ndim == 1 and len(target) > LIMIT:
-        drawn = curve(target.astype(float), yours.astype(float), where[0], compared.axes[0] if compared.axes else "")
-        lead = f'<div class="iwr-title"><span>Target and yours</span></div>{drawn}'
-        return _side_by_side([input_, lead], "minmax(0,1fr) minmax(0,3fr)")
-    inside, slice_ = _plane(where)
-    with np.errstate(all="ignore"):
-        difference = _difference(target, yours)
-    digits = decimals(compared)
-    shown = [("Target", target), ("Yours", yours), ("Yours − target", difference)]
-    scales = _scales(target, yours, difference)
-    panels = [input_]
-    for (name, values), colours in zip(shown, scales, strict=True):
-        value = number(_rounded(name, target[where], yours[where], values[where], digits), digits)
-        drawn = _one_panel(
-            values[slice_].reshape(_two(values[slice_])), colours, inside, compared.axes, name, target.ndim
-        )
-        panels.append(f'<div class="iwr-title"><span>{name}</span><span>{value}</span></div>{drawn}')
-    extra = _place(compared, at) if target.ndim > 2 else ""
-    tail = f'<div class="iwr-caption">Shown: the part round {escape(extra)}.</div>' if extra else ""
-    return _side_by_side(panels) + tail
-
-
-def _rounded(name: str, target: Any, yours: Any, value: Any, digits: int) -> Any:
-    """A difference is that of the rounded numbers beside it."""
-    if name != "Yours − target" or not np.isfinite(value) or np.issubdtype(np.asarray(target).dtype, np.integer):
-        return int(value) if name == "Yours − target" and np.isfinite(value) else value
-    return round(float(yours), digits) - round(float(target), digits)
-
-
-def _side_by_side(panels: Sequence[str], columns: str = "") -> str:
-    inside = "".join(f'<div class="iwr-panel">{panel}</div>' for panel in panels)
-    width = f";--columns:{columns}" if columns else ""
-    return f'<div class="iwr-panels" style="--n:{len(panels)}{width}">{inside}</div>'
-
-
-def _plane(at: Sequence[int]) -> tuple[tuple[int, int], tuple[Any, ...]]:
-    """The two last axes round a place: the place in them, and how to cut them out."""
-    inside = (at[-2], at[-1]) if len(at) >= 2 else (0, at[-1])
-    return inside, (*at[:-2], Ellipsis)
-
-
-def _two(values: Any) -> tuple[int, int]:
-    return (1, values.shape[0]) if values.ndim == 1 else (values.shape[0], values.shape[1])
-
-
-def _scales(target: Any, yours: Any, difference: Any) -> list[Scale]:
-    """Target and yours share one scale; the difference is centred on zero and as wide."""
-    both = scale(target, yours)
-    only = scale(target)
-    if target.any() and both.high > 10 * only.high:  # a wild answer may not wash out the target
-        high = rounded_up(10 * only.high)
-        both = Scale(both.name, -high if both.low else 0.0, high)
-    finite = np.abs(difference[np.isfinite(difference)])
-    width = max(both.high - both.low, rounded_up(float(finite.max())) if finite.size and not both.high else 0.0)
-    return [both, both, Scale("diverging", -width, width)]
-
-
-def _one_panel(
-    values: Any, colours: Scale, inside: tuple[int, int], axes: Sequence[str], name: str, dimensions: int
-) -> str:
-    shown = (axes[-2], axes[-1]) if dimensions >= 2 else ("", axes[-1] if axes else "")
-    if max(values.shape) <= LIMIT:
-        drawn = cells(values, colours, inside, shown, digits_for(values) if values.dtype.kind == "f" else 0)
-    else:
-        drawn = picture(values, colours, inside, name)
-    low, high = (" too low", "too high ") if name == "Yours − target" else ("", "")
-    return drawn + bar(colours, float(values[inside]), low, high)
-
-
-def decimals(compared: Comparison) -> int:
-    """How many decimals the numbers need: three, or as many as show the largest difference."""
-    if compared.target.dtype.kind not in "fc":
-        return 0
-    with np.errstate(all="ignore"):
-        size = np.abs(_difference(compared.target, compared.yours))
-    finite = size[np.isfinite(size) & compared.differs] if size.ndim else size[np.isfinite(size)]
-    return 3 if not finite.size else digits_for(finite, least=3)
-
-
-def rows(compared: Comparison) -> tuple[list[Row], int]:
-    """The table of numbers, and how many of them are left out."""
-    digits = decimals(compared)
-    places: list[tuple[int, ...]] = list(np.ndindex(*compared.target.shape))
-    left_out = 0
-    if len(places) > _ROWS:
-        wrong = [place for place in places if compared.differs[place]]
-        left_out = len(places) - min(_ROWS, len(wrong))
-        places = wrong[:_ROWS]
-    at, found = ringed(compared), list[Row]()
-    if at not in places:
-        places[-1:] = [at]
-    for place in places:
-        target, yours = compared.target[place], compared.yours[place]
-        agrees = not bool(compared.differs[place])
-        word = "agrees" if agrees else "differs"
-        name = _place(compared, place) or "value"
-        one, other = (number(np.asarray(value).item(), digits) for value in (target, yours))
-        found.append((name, one, other, _minus(target, yours, digits), word, place == at))
-    return found, left_out
-
-
-def _minus(target: Any, yours: Any, digits: int) -> str:
-    if np.iscomplexobj(target) or not (np.isfinite(target) and np.isfinite(yours)):
-        return "–"
-    if np.asarray(target).dtype.kind in "iub":
-        return number(int(yours) - int(target), 0)
-    difference = round(float(yours), digits) - round(float(target), digits)
-    return "0" if abs(difference) < 0.5 * 10**-digits else number(difference, digits)
-
-
-def _numbers(compared: Comparison) -> str:
-    table, left_out = rows(compared)
-    lines = "".join(
-        f"<tr{' class=iwr-on' if chosen else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>"
-        for *line, chosen in table
-    )
-    names = "".join(
-        f"<th>{escape(name)}</th>" for name in (", ".join(compared.axes) or "", "target", "yours", "yours − target", "")
-    )
-    more = (
-        f'<div class="iwr-caption">{left_out} more are not shown; those that differ come first.</div>'
-        if left_out
-        else ""
-    )
-    return (
-        f'<details><summary>Numbers</summary><div class="iwr-scroll"><table class="iwr-numbers"><thead><tr>{names}</tr>'
-        f"</thead><tbody>{lines}</tbody></table></div>{more}</details>"
-    )
+# -- the case ---------------------------------------------------------------------------------------------------------
 
 
 def _the_case(verdict: Verdict) -> str:
     order: list[tuple[int, ...]] = []
     if verdict.failure and (compared := verdict.failure.comparison) and compared.target.ndim:
         with np.errstate(all="ignore"):
-            size = np.nan_to_num(np.abs(_difference(compared.target, compared.yours)), nan=np.inf)
+            size = np.nan_to_num(np.abs(difference_of(compared.target, compared.yours)), nan=np.inf)
         largest = np.argsort(-size, axis=None, kind="stable")[:2]
         order = [tuple(int(i) for i in np.unravel_index(int(at), size.shape)) for at in largest]
     call = escape(f'case = check("{verdict.exercise.id}", {verdict.exercise.name}).arguments')
@@ -435,9 +194,9 @@ def _pass(verdict: Verdict) -> str:
     else:
         drawn = picture(values, colours, chosen, found.title)
     axes = f'<span class="iwr-quiet">{escape(found.rows)} × {escape(found.columns)}</span>'
-    left = [_title(f"{escape(found.title)} {axes}"), drawn, bar(colours, float(values[at]))]
-    right = [_title("What it found"), div("iwr-text", f"<p>{prose(found.sentence)}</p>"), cost]
-    return _side_by_side(["".join(left), "".join(right)], "minmax(0,2fr) minmax(0,3fr)")
+    left = [title(f"{escape(found.title)} {axes}"), drawn, bar(colours, float(values[at]))]
+    right = [title("What it found"), div("iwr-text", f"<p>{prose(found.sentence)}</p>"), cost]
+    return side_by_side(["".join(left), "".join(right)], "minmax(0,2fr) minmax(0,3fr)")
 
 
 def _cost(cost: Cost) -> str:
@@ -456,7 +215,7 @@ def _cost(cost: Cost) -> str:
             f'<span><b>{shown}</b> <span class="iwr-quiet">· reference {reference}</span></span>'
         )
     case = f'<span class="iwr-quiet">{escape(cost.case)}; tick: reference</span>'
-    return _title(f'Cost <span style="font-weight:400">{case}</span>') + div("iwr-cost", lines)
+    return title(f'Cost <span style="font-weight:400">{case}</span>') + div("iwr-cost", lines)
 
 
 def duration(seconds: float) -> str:

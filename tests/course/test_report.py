@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from interpwidgets.course import colour, report
+from interpwidgets.course import colour
 from interpwidgets.course.check import judge
 from interpwidgets.course.exercise import Case, Exercise, Mistake
 
@@ -158,7 +158,7 @@ def test_nothing_praises_and_nothing_shouts(toys: ModuleType) -> None:
 
 
 def test_both_themes_are_there_and_the_host_decides() -> None:
-    style = report.style()
+    style = markup.style()
     assert '[data-jp-theme-light="false"]' in style
     assert "html[theme=dark]" in style
     assert "prefers-color-scheme: dark" in style
