@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from interpwidgets.course import colour
+from interpwidgets.course import colour, markup
 from interpwidgets.course.check import judge
 from interpwidgets.course.exercise import Case, Exercise, Mistake
 
