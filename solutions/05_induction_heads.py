@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 5 · Induction heads and in-context learning
 #
-# ![Left, the attention of one head of attn2l on twelve words, twice: in the second copy a dark diagonal stripe, framed in orange, lies one step after the first copy. Right, the loss by position: about 4.2 nats on the first copy, close to 0 from the second word of the second copy on.](pictures/one_head_one_stripe.png)
+# ![Left, the attention of one head of attn2l on twelve words, twice: in the second copy a dark diagonal stripe, framed in orange, lies one step after the first copy. Right, the loss by position: flat and high on the first copy, close to 0 from the second word of the second copy on.](pictures/one_head_one_stripe.png)
 #
 # Show a model twelve random words, then the same twelve again. From the second word of the second copy on, it is almost
 # never wrong. It cannot know this text by heart: the words are drawn at random. It has learned to **look up what came
@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interpwidgets import AttentionHeads, Tap, answer, ask, check, figure, hint, load, progress, reset, solution
+from interpwidgets import AttentionHeads, Tap, answer, check, figure, hint, load, progress, reset, solution
 from interpwidgets.data.repeats import repeated_tokens
 from interpwidgets.models.anatomy import anatomy
 from interpwidgets.models.load import checkpoints
@@ -47,6 +47,10 @@ model.config.n_layers, model.config.n_heads
 #
 # **How an exercise works.** You write a function, the cell after it checks the function. Stuck? `hint("05.1")` gives a hint, three
 # in all. `solution("05.1")` opens after a pass or three tries. `reset("05.1")` starts over. Hints are counted, never charged.
+#
+# **Red is normal.** Cells below an exercise use what you write in it. Until it is solved they stop, with `NotImplementedError` or
+# `NameError`. To go on all the same, read on and start at any other exercise: no check needs the one before it. The table at the end says
+# where our version of each function lives, if you want to borrow it.
 #
 # The signatures tell you shapes: `Float[Tensor, "layer head"]` is a tensor of fractions with those two axes, `Int[Tensor, ""]` is one
 # whole number, still a tensor.
@@ -95,7 +99,7 @@ def repeat_tokens(words: Int[Tensor, "batch period"], bos: int, copies: int = 2)
 check("05.1", repeat_tokens)
 
 # %% [markdown]
-# **Use it.** Any words of the 64 will do (`model.tokenizer.get_vocab()` lists them). Put in your own.
+# **Use it.** Put in words of your own, all different, of the 64 that the model knows (`model.tokenizer.get_vocab()` lists them).
 
 # %% id="own-words"
 MY_WORDS = "river fox zebra moon bread king"
@@ -113,10 +117,7 @@ print("the model expected    ", model.tokenizer.decode(expected[n : 2 * n]))
 # ## Where it gets easier
 #
 # The *loss* of a prediction is minus the logarithm of the probability that the model gave to the word that came. With
-# the natural logarithm its unit is the *nat*. Before you measure it, predict it.
-
-# %% id="ask-A"
-ask("05.A")
+# the natural logarithm its unit is the *nat*. Before you measure it, predict it: put your number in place of the dots.
 
 # %% id="05.A"
 ### BEGIN SOLUTION
@@ -172,8 +173,9 @@ figure(
 )
 
 # %% [markdown]
-# On the first word all three lose ln 64, or a little more: nobody knows better. Only two layers reach zero. One layer
-# gets a part of the way, and none gets nowhere.
+# On the first word all three lose ln 64, or a little more: nobody knows better. Only two layers reach zero, and no layer gets nowhere. One
+# layer gets a part of the way. It can tell which words this text is made of, but not which of them came after which. So it bets on all
+# twenty: in the end they get about 70 % of its probability.
 #
 # ## Three habits
 #
@@ -244,7 +246,7 @@ def duplicate_token_score(
 ) -> Float[Tensor, "layer head"]:
     """The mean attention from repeated tokens to all their earlier copies.
 
-    Averaged over all such queries of the batch together; 0 if there are none. The dtype is that of pattern.
+    Averaged over all such queries of the batch together; 0 if there are none.
     """
     ### BEGIN SOLUTION
     same = tokens[:, :, None] == tokens[:, None, :]  # [batch, query, key]
@@ -267,13 +269,13 @@ duplicate_token_score(pattern, tokens)
 #
 # ### 05.5 · The stripe
 #
-# For texts of `<s>` and a repeated block, you know where everything is. A word of the second copy stood `period` places
-# before; what followed it then is one step after that.
+# For texts of `<s>` and a repeated block, you know where everything is. A word of the second copy has stood `period` places
+# earlier, too. The key that counts is the one right after *that* place.
 
 
 # %% id="05.5"
 def induction_score(pattern: Float[Tensor, "layer batch head query key"], period: int) -> Float[Tensor, "layer head"]:
-    """The mean attention from every query after the first copy to what came after the word, one period before.
+    """The mean attention from every query after the first copy to what followed the same word in the copy before.
 
     The texts are <s> and a block of period words, repeated: the first copy is at positions 1 to period.
     """
@@ -328,7 +330,7 @@ def prefix_matching_score(
 ) -> Float[Tensor, "layer head"]:
     """The mean attention from repeated tokens to the positions right after all their earlier copies.
 
-    Averaged over all such queries of the batch together; 0 if there are none. The dtype is that of pattern.
+    Averaged over all such queries of the batch together; 0 if there are none.
     """
     ### BEGIN SOLUTION
     same = tokens[:, :, None] == tokens[:, None, :]  # [batch, query, key]
@@ -394,14 +396,12 @@ def mean_ablate(z: Float[Tensor, "batch query head d_head"], head: int) -> Float
 check("05.8", mean_ablate)
 
 # %% [markdown]
-# Before you take out the previous-token head: what will happen to the induction heads, one layer above?
-
-# %% id="ask-B"
-ask("05.B")
+# Before you take out the previous-token head: what will happen to the induction heads, one layer above? Put the number of
+# an option in place of the dots.
 
 # %% id="05.B"
 ### BEGIN SOLUTION
-answer("05.B", 2)
+answer("05.B", 3)
 ### END SOLUTION
 
 # %% [markdown]
@@ -453,10 +453,11 @@ figure(
 )
 
 # %% [markdown]
-# Three things to see:
+# Four things to see:
 #
-# - Without the **previous-token head** the model is back to guessing, although that head never looks at the right word.
-#   Without the other head of layer 0 it hardly notices.
+# - Without the **previous-token head** the model is back to guessing, although that head never looks at the right word. Its in-context score is even
+#   above 0: near the end it guesses with more confidence than at the start, and wrongly.
+# - Without the **other** head of layer 0 it hardly notices.
 # - Without **one** induction head it is less sure, yet right more often than not: the other one does a part of the work.
 # - Without **both**, nothing is left but guessing.
 #
@@ -575,7 +576,7 @@ W_U = (norm.weight * model.unembed.weight).detach().T  # the last norm's weights
 
 
 def weights(layer: int, name: str) -> Tensor:
-    """W_Q, W_K or W_V of every head of a layer, [head, d_model, d_head]: what enters is multiplied from the left."""
+    """W_Q, W_K or W_V of every head of a layer, [head, d_model, d_head], for x @ W."""
     stacked = getattr(model.model.layers[layer].attention, name).weight.detach()
     return stacked.unflatten(0, (n_heads, d_head)).mT
 
@@ -599,9 +600,13 @@ print(f"random weights {by_chance.mean():5.2f}, give or take {by_chance.std():.2
 #
 # ### 05.11 · Who reads whom?
 #
-# Head A of layer 0 writes with *W*<sub>OV</sub> = *W*<sub>V</sub> *W*<sub>O</sub>. Head B of layer 1 looks with its queries and keys; seen from the key, that is
-# *W*<sub>KQ</sub> = *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup>. If B's *keys* read what A writes, the product of the two is large for their sizes. Elhage et al. (2021) call this
-# **K-composition**:
+# Head A of layer 0 turns what it sees, *x*, into *x* *W*<sub>V</sub> *W*<sub>O</sub>: it writes with *W*<sub>OV</sub> = *W*<sub>V</sub> *W*<sub>O</sub>. Head B of layer 1 compares keys with
+# queries. For the stream *y* at a key and *x* at a query, the score is
+#
+# > *k* · *q* = ( *y* *W*<sub>K</sub> ) ( *x* *W*<sub>Q</sub> )<sup>T</sup> = *y* ( *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup> ) *x*<sup>T</sup>
+#
+# so what stands at the key meets *W*<sub>KQ</sub> = *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup>. If B's *keys* read what A writes, the product *W*<sub>OV</sub> *W*<sub>KQ</sub> is large for the
+# sizes of the two. Elhage et al. (2021) call this **K-composition**:
 #
 # > ‖ *W*<sub>OV</sub><sup>A</sup> *W*<sub>KQ</sub><sup>B</sup> ‖ / ( ‖ *W*<sub>OV</sub><sup>A</sup> ‖ ‖ *W*<sub>KQ</sub><sup>B</sup> ‖ )
 #
@@ -637,7 +642,7 @@ for head in range(n_heads):
 print(f"random weights: {baseline.mean():.2f}, at most {baseline.max():.2f}")
 
 # %% [markdown]
-# **Always look at the baseline.** A score of 0.2 sounds small, but none of 2,500 random pairs comes near it. Both induction heads
+# **Always look at the baseline.** A score of 0.28 sounds small, but none of 2,500 random pairs comes near it. Both induction heads
 # read the previous-token head through their keys; the other head of layer 0 stays at the level of chance.
 #
 # ## When it is learned
@@ -705,12 +710,9 @@ figure(
 #
 # Why can one layer not do it?
 
-# %% id="ask-C"
-ask("05.C")
-
 # %% id="05.C"
 ### BEGIN SOLUTION
-answer("05.C", 3)
+answer("05.C", 1)
 ### END SOLUTION
 
 # %% id="one-layer"
@@ -725,7 +727,8 @@ print("attn1l, induction score", induction_score(tap["pattern"], PERIOD))
 # ### 05.13 · Find them anywhere
 #
 # Put it together: a model, a batch of tokens, a threshold; out comes the list of its induction heads. It is checked on models with
-# shuffled heads, so nothing but measuring will do.
+# shuffled heads, so nothing but measuring will do. The check shows your list as a table, a cell for each head: 1 is the first of the list,
+# 2 the second, 0 is not in it.
 
 
 # %% id="05.13"
@@ -744,7 +747,7 @@ def find_induction_heads(model, tokens: Int[Tensor, "batch position"], threshold
 check("05.13", find_induction_heads)
 
 # %% [markdown]
-# **Use it on a model that you name.** `"demo"` is the hand-written model of chapter 0. Any name on the
+# **Use it on a model that you name.** `"demo"` is the hand-written model of chapter 0, `"attn2l"` the one of this chapter. Any name on the
 # [Hugging Face hub](https://huggingface.co/models?library=transformers) will do, such as `"gpt2"` or `"HuggingFaceTB/SmolLM2-135M"`
 # (downloaded once), or a directory with a model.
 
@@ -757,7 +760,7 @@ other.config.pad_token_id = None  # nothing here is padding
 vocabulary = other.get_input_embeddings().num_embeddings
 begin = other.config.bos_token_id or 0
 draw = torch.Generator().manual_seed(0)
-texts = [torch.randperm(vocabulary - 3, generator=draw)[:25] + 3 for _ in range(4)]  # ids 0 to 2 are often special
+texts = [torch.randperm(vocabulary - 3, generator=draw)[:PERIOD] + 3 for _ in range(4)]  # ids 0 to 2 are often special
 probe = repeat_tokens(torch.stack(texts), bos=begin)
 
 found = find_induction_heads(other, probe)
@@ -774,7 +777,7 @@ figure(
     alt=f"Prefix-matching scores of {MODEL}, one cell per head. The highest is L{best_layer} H{best_head}: "
     f"{scores.max():.2f}. Heads above 0.4: {len(found)}.",
     title=f"Induction heads of {MODEL}",
-    caption="prefix-matching score on 25 random tokens, twice",
+    caption=f"prefix-matching score on {PERIOD} random tokens, twice",
 )
 
 # %% [markdown]

@@ -65,6 +65,14 @@ def test_all_models_start_at_ln_64_and_only_two_layers_reach_zero(names: dict[st
     assert late["attn0l"] == pytest.approx(LN_64, abs=0.1)
 
 
+def test_one_layer_bets_on_the_words_of_the_text(names: dict[str, Any]) -> None:
+    tokens, period = names["tokens"], names["PERIOD"]
+    probabilities = names["load"]("attn1l")(tokens).logits.detach().softmax(-1)
+    on_its_words = probabilities.gather(-1, tokens[:, None, 1 : period + 1].expand(-1, tokens.shape[1], -1)).sum(-1)
+    assert on_its_words[:, 1].mean() < 0.35  # twenty of 64 words
+    assert on_its_words[:, -6:-1].mean() == pytest.approx(0.70, abs=0.05)
+
+
 def test_one_head_looks_back_two_have_the_stripe_and_none_looks_at_copies(names: dict[str, Any]) -> None:
     pattern, tokens = names["pattern"], names["tokens"]
     previous = names["previous_token_score"](pattern)
@@ -92,6 +100,11 @@ def test_what_each_head_is_for(names: dict[str, Any]) -> None:
         assert right[lost] < 0.05
         assert loss[lost] == pytest.approx(LN_64, abs=0.2)
     assert right[other] > 0.98
+    blind, tokens = names["without"]((0, names["previous_head"]))[0], names["tokens"]
+    by_place = names["loss_by_position"](blind, tokens)
+    assert by_place[-1] > by_place[0] + 0.1  # the in-context score is above 0
+    surest = blind.softmax(-1).amax(-1).mean(0)
+    assert surest[-7:-1].min() > 1.5 * surest[:20].max()
     for one in ("L1 H0", "L1 H1"):
         assert right[one] > 0.5
         assert loss["nothing"] + 0.5 < loss[one] < LN_64
@@ -122,6 +135,7 @@ def test_the_weights_say_the_same(names: dict[str, Any]) -> None:
     composition, baseline = names["composition"], names["baseline"]
     assert baseline.numel() == 2_500
     assert composition[names["previous_head"]].min() > 1.5 * baseline.max()
+    assert composition[names["previous_head"]].tolist() == pytest.approx([0.28, 0.28], abs=0.01)
     assert composition[1 - names["previous_head"]].max() < baseline.max()
 
 
@@ -194,6 +208,13 @@ def test_the_solved_chapter_runs_offline_within_two_minutes(tmp_path: Path, monk
     begin = monotonic()
     run(find("05", "solutions"), tmp_path / "out.ipynb")
     assert monotonic() - begin < 120
+
+
+@pytest.mark.parametrize("name", ["attn2l", "demo"])
+def test_the_last_cell_finds_them_in_every_model_of_ours(names: dict[str, Any], name: str) -> None:
+    found = dict(names, MODEL=name)
+    exec(cells("solutions", "code")["find"], found)
+    assert found["found"] == {"attn2l": [(1, 0), (1, 1)], "demo": [(1, 0)]}[name]
 
 
 @pytest.mark.slow
