@@ -49,8 +49,8 @@ model.config.n_layers, model.config.n_heads
 # in all. `solution("05.1")` opens after a pass or three tries. `reset("05.1")` starts over. Hints are counted, never charged.
 #
 # **Red is normal.** Cells below an exercise use what you write in it. Until it is solved they stop, with `NotImplementedError` or
-# `NameError`. To go on all the same, read on and start at any other exercise: no check needs the one before it. The table at the end says
-# where our version of each function lives, if you want to borrow it.
+# `NameError`. To go on all the same, read on and start at any other exercise: no check needs the one before it. The table at
+# the end says where our version of each function lives, if you want to borrow it.
 #
 # The signatures tell you shapes: `Float[Tensor, "layer head"]` is a tensor of fractions with those two axes, `Int[Tensor, ""]` is one
 # whole number, still a tensor.
@@ -173,9 +173,9 @@ figure(
 )
 
 # %% [markdown]
-# On the first word all three lose ln 64, or a little more: nobody knows better. Only two layers reach zero, and no layer gets nowhere. One
-# layer gets a part of the way. It can tell which words this text is made of, but not which of them came after which. So it bets on all
-# twenty: in the end they get about 70 % of its probability.
+# On the first word all three lose ln 64, or a little more: nobody knows better. Two layers reach zero. Without any layer the model
+# gets nowhere. One layer gets a part of the way: it can tell which words this text is made of, but not which of them came after
+# which. So it bets on all twenty. In the end they get about 70 % of its probability.
 #
 # ## Three habits
 #
@@ -275,7 +275,7 @@ duplicate_token_score(pattern, tokens)
 
 # %% id="05.5"
 def induction_score(pattern: Float[Tensor, "layer batch head query key"], period: int) -> Float[Tensor, "layer head"]:
-    """The mean attention from every query after the first copy to what followed the same word in the copy before.
+    """The mean attention from every query after the first copy to what followed its word, one copy earlier.
 
     The texts are <s> and a block of period words, repeated: the first copy is at positions 1 to period.
     """
@@ -475,7 +475,7 @@ AttentionHeads(names(tokens[0]), changed_pattern[:, 0], layer=1, head=0, caption
 # 1. the **previous-token head** writes, at every word, *which word came before*;
 # 2. an **induction head** asks, at the current word A, *who has A written as the word before?* and copies what stands there.
 #
-# ## Who wrote the answer?
+# ## A logit is a sum
 #
 # The logits come from the *residual stream*, a sum to which every head adds. So a logit is a sum too, and we can ask each
 # head for its share: *direct logit attribution*. One obstacle is the last norm. It divides by a number that depends on
@@ -549,6 +549,8 @@ print(f"the heads together {in_second_copy.sum():.2f}, the logit itself {whole:.
 #
 # > Σ<sub>i</sub> *λ*<sub>i</sub> / Σ<sub>i</sub> |*λ*<sub>i</sub>|
 #
+# Eigenvalues may be complex. They then come in mirror pairs, *a* + *bi* and *a* − *bi*, so that their sum is real.
+#
 # The matrix is large, its rank is at most `d_head`. *A B* and *B A* have the same eigenvalues other than 0, which saves you a lot
 # of work.
 
@@ -600,10 +602,10 @@ print(f"random weights {by_chance.mean():5.2f}, give or take {by_chance.std():.2
 #
 # ### 05.11 · Who reads whom?
 #
-# Head A of layer 0 turns what it sees, *x*, into *x* *W*<sub>V</sub> *W*<sub>O</sub>: it writes with *W*<sub>OV</sub> = *W*<sub>V</sub> *W*<sub>O</sub>. Head B of layer 1 compares keys with
-# queries. For the stream *y* at a key and *x* at a query, the score is
+# Head A of layer 0 writes with *W*<sub>OV</sub> = *W*<sub>V</sub> *W*<sub>O</sub>. Head B of layer 1 compares keys with queries. With *x* in the stream at the key and
+# *y* at the query, the score is
 #
-# > *k* · *q* = ( *y* *W*<sub>K</sub> ) ( *x* *W*<sub>Q</sub> )<sup>T</sup> = *y* ( *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup> ) *x*<sup>T</sup>
+# > *k* · *q* = ( *x* *W*<sub>K</sub> ) ( *y* *W*<sub>Q</sub> )<sup>T</sup> = *x* ( *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup> ) *y*<sup>T</sup>
 #
 # so what stands at the key meets *W*<sub>KQ</sub> = *W*<sub>K</sub> *W*<sub>Q</sub><sup>T</sup>. If B's *keys* read what A writes, the product *W*<sub>OV</sub> *W*<sub>KQ</sub> is large for the
 # sizes of the two. Elhage et al. (2021) call this **K-composition**:
@@ -686,8 +688,9 @@ for step in steps:
         values.append(value.item())
 
 half_way = {name: int(phase_change(torch.tensor(steps), torch.tensor(values))) for name, values in curves.items()}
+print(f"{'':26} half way  at the end")
 for name, values in curves.items():
-    print(f"{name:26}  half way at step {half_way[name]:4}, at the end {values[-1]:.2f}")
+    print(f"{name:26} {half_way[name]:8} {values[-1]:11.2f}")
 
 lines = go.Figure([go.Scatter(x=steps, y=values, name=name, mode="lines+markers") for name, values in curves.items()])
 lines.update_layout(xaxis_title="training step", yaxis_title="score", yaxis_range=[0, 1.02])
@@ -809,8 +812,11 @@ figure(
 #
 # ## What you have now
 #
-# | You want to know | You wrote | In `interpwidgets.methods` |
+# Our versions live in `interpwidgets.methods`: `from interpwidgets.methods.in_context import repeat_tokens`, for example.
+#
+# | You want to know | You wrote | In |
 # |:--|:--|:--|
+# | what a text that repeats looks like | `repeat_tokens` | `in_context` |
 # | does it get easier while reading? | `loss_by_position`, `in_context_score` | `in_context` |
 # | where does a head look? | `previous_token_score`, `duplicate_token_score`, `induction_score`, `prefix_matching_score` | `induction` |
 # | does the model need it? | `mean_ablate` | `ablation` |

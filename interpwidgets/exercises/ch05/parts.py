@@ -85,17 +85,17 @@ def _edit(answer: Answer, head: int) -> Callable[[Tensor], Tensor]:
 
 
 def _found_ablation(answer: Answer) -> Found:
-    """The share of right words on the second copy without each head."""
+    """The share of wrong words on the second copy without each head."""
     model: Any = load("attn2l")
     tokens = probe()
-    right = torch.zeros(2, anatomy(model).n_heads)
-    for layer, head in product(*map(range, right.shape)):
+    wrong = torch.zeros(2, anatomy(model).n_heads)
+    for layer, head in product(*map(range, wrong.shape)):
         with torch.no_grad(), Tap(model, edits={("z", layer): _edit(answer, head)}):
             expected = model(tokens).logits.argmax(-1)
-        right[layer, head] = (expected[:, :-1] == tokens[:, 1:])[:, PERIOD + 1 :].float().mean()
-    layer, head = divmod(int(right.argmin()), right.shape[1])
-    sentence = f"Without L{layer} H{head}, attn2l gets {right.min():.0%} of the second copy right."
-    return Found("right on the second copy, without this head", right, "layer", "head", sentence)
+        wrong[layer, head] = (expected[:, :-1] != tokens[:, 1:])[:, PERIOD + 1 :].float().mean()
+    layer, head = divmod(int(wrong.argmax()), wrong.shape[1])
+    sentence = f"Without L{layer} H{head}, attn2l gets {wrong.max():.0%} of the second copy wrong."
+    return Found("wrong on the second copy, without this head", wrong, "layer", "head", sentence)
 
 
 MEAN_ABLATE = Exercise(

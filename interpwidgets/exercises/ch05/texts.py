@@ -172,7 +172,7 @@ def _found_loss(answer: Answer) -> Found:
     loss = answer(run()[1], probe())
     first, second = loss[0].item(), loss[PERIOD + 1 :].mean().item()
     sentence = f"attn2l starts at {first:.2f} nats and is down to {second:.2f} from the second word of the second copy."
-    return Found("loss on twenty words, twice", loss[None], "", "after token", sentence)
+    return Found("loss on twenty words, twice", loss[None], "", "position", sentence)
 
 
 LOSS_BY_POSITION = Exercise(
@@ -318,7 +318,7 @@ def _found_in_context(answer: Answer) -> Found:
     loss = loss_by_position(run()[1], probe())
     scores = torch.stack([answer(loss, 1, late) for late in range(1, len(loss) + 1)])
     sentence = f"In attn2l, the last token is {-scores[-1].item():.2f} nats easier than the first."
-    return Found("in-context score, from token 1 on", scores[None], "", "tokens later", sentence)
+    return Found("in-context score, early = 1", scores[None], "", "late − early", sentence)
 
 
 IN_CONTEXT_SCORE = Exercise(
