@@ -752,13 +752,13 @@ check("05.13", find_induction_heads)
 # %% [markdown]
 # **Use it on a model that you name.** `"demo"` is the hand-written model of chapter 0, `"attn2l"` the one of this chapter. Any name on the
 # [Hugging Face hub](https://huggingface.co/models?library=transformers) will do, such as `"gpt2"` or `"HuggingFaceTB/SmolLM2-135M"`
-# (downloaded once), or a directory with a model.
+# (downloaded once), or a directory with a model. An empty list is a finding too: a very small model may have none.
 
 # %% id="model" tags=["parameters"]
 MODEL = "demo"
 
 # %% id="find"
-other = load(MODEL)
+other, name = load(MODEL), MODEL.rstrip("/").split("/")[-1]
 other.config.pad_token_id = None  # nothing here is padding
 vocabulary = other.get_input_embeddings().num_embeddings
 begin = other.config.bos_token_id or 0
@@ -767,7 +767,7 @@ texts = [torch.randperm(vocabulary - 3, generator=draw)[:PERIOD] + 3 for _ in ra
 probe = repeat_tokens(torch.stack(texts), bos=begin)
 
 found = find_induction_heads(other, probe)
-print(f"{MODEL}: {len(found)} of {anatomy(other).n_layers * anatomy(other).n_heads} heads:", found[:12])
+print(f"{name}: {len(found)} of {anatomy(other).n_layers * anatomy(other).n_heads} heads:", found[:12])
 
 with torch.no_grad(), Tap(other, "pattern") as tap:
     other(probe)
@@ -777,9 +777,9 @@ grid = go.Figure(go.Heatmap(z=scores.tolist(), zmin=0, zmax=1))
 grid.update_layout(xaxis=dict(title="head", dtick=1), yaxis=dict(title="layer", dtick=1, autorange="reversed"))
 figure(
     grid,
-    alt=f"Prefix-matching scores of {MODEL}, one cell per head. The highest is L{best_layer} H{best_head}: "
+    alt=f"Prefix-matching scores of {name}, one cell per head. The highest is L{best_layer} H{best_head}: "
     f"{scores.max():.2f}. Heads above 0.4: {len(found)}.",
-    title=f"Induction heads of {MODEL}",
+    title=f"Induction heads of {name}",
     caption=f"prefix-matching score on {PERIOD} random tokens, twice",
 )
 

@@ -83,6 +83,7 @@ def stripe_heads(model: Any, tokens: Tensor, threshold: float = 0.4) -> list[tup
         ("05.9", lambda z, W_O, u, s: ((z @ W_O) * u[:, :, None]).sum(-1) / s[..., None], "every head through"),
         ("05.12", lambda steps, scores: steps[scores.diff().argmax()], "where the steepest rise begins"),
         ("05.13", stripe_heads, "the stripe, not prefix matching"),
+        ("05.13", lambda model, tokens, threshold=0.4: scores(model, tokens) >= threshold, "a tensor, not a list"),
     ],
 )
 def test_a_wrong_try_is_recognised_however_it_is_written(name: str, answer: Any, mistake: str) -> None:
@@ -117,5 +118,5 @@ def test_what_is_no_list_of_heads_gets_a_sentence_not_a_stop(returned: Any, said
 
     verdict = judge(BY_ID["05.13"], answer, extras=False)
     assert verdict.state == "differs"
-    assert verdict.mistake is None
-    assert said in repr(verdict)
+    assert verdict.failure is not None
+    assert said in " ".join(verdict.failure.sentences)

@@ -632,16 +632,16 @@ PREFIX_MATCHING_SCORE = Exercise(
 def ranked(answer: Answer, model: Any, tokens: Tensor, threshold: float) -> Tensor:
     """A list of heads as a table [layer, head]: 1 for the first of the list, 2 for the second, 0 for all others.
 
-    What is no such list becomes -1 everywhere. ``table.trouble`` and ``table.twice`` hold what `IS_A_LIST` and
-    `EACH_ONCE` have to say about it, in a sentence.
+    What is no such list becomes one negative number everywhere, by the kind of trouble. ``table.trouble`` and
+    ``table.twice`` hold what `IS_A_LIST` and `EACH_ONCE` have to say about it, in a sentence.
     """
     found = answer(model, tokens, threshold)
     parts = anatomy(model)
     table = torch.zeros(parts.n_layers, parts.n_heads, dtype=torch.long, device=tokens.device)
-    trouble = _no_list_of_heads(found, parts.n_layers, parts.n_heads)
+    code, trouble = _no_list_of_heads(found, parts.n_layers, parts.n_heads)
     twice = ""
     if trouble:
-        table.fill_(-1)
+        table.fill_(code)
         found = []
     for rank, place in enumerate(found, start=1):
         layer, head = map(int, place)
@@ -652,32 +652,35 @@ def ranked(answer: Answer, model: Any, tokens: Tensor, threshold: float) -> Tens
     return table
 
 
-def _no_list_of_heads(found: Any, n_layers: int, n_heads: int) -> str:
-    """What is wrong with a result as a list of pairs (layer, head), in a sentence; "" if nothing is."""
+def _no_list_of_heads(found: Any, n_layers: int, n_heads: int) -> tuple[int, str]:
+    """What is wrong with a result as a list of pairs (layer, head): a negative number and a sentence, or 0 and ""."""
     asked = "a list of pairs (layer, head) is asked."
     if found is None:
-        return f"Your function returns None; {asked} Does its last line say return?"
+        return -1, f"Your function returns None; {asked}"
     if isinstance(found, Tensor):
-        return f"Your function returns a tensor of shape {list(found.shape)}; {asked} `.tolist()` is on the way there."
+        return -2, f"Your function returns a tensor of shape {list(found.shape)}; {asked}"
     if isinstance(found, tuple) and len(found) == 2 and all(map(_whole, found)):
-        return f"Your function returns a single pair; {asked} One pair goes into a list too."
+        return -3, f"Your function returns a single pair; {asked} One pair goes into a list too."
     if not isinstance(found, list | tuple):
-        return f"Your function returns {kind(found)}; {asked}"
+        return -3, f"Your function returns {kind(found)}; {asked}"
     for at, place in enumerate(found):
         if not isinstance(place, tuple | list):
             advice = " `.tolist()` makes lists of a tensor." if isinstance(place, Tensor) else ""
-            return f"Item {at} of your list is {kind(place)}; {asked}{advice}"
+            return -4, f"Item {at} of your list is {kind(place)}; {asked}{advice}"
         if len(place) != 2:
-            return f"Item {at} of your list has {len(place)} parts; a pair (layer, head) has two. Is the score left in?"
+            return -5, f"Item {at} of your list has {len(place)} parts; a pair (layer, head) has two."
         if not all(map(_whole, place)):
-            return f"Item {at} of your list holds {kind(place[0])} and {kind(place[1])}; two whole numbers are asked."
+            return (
+                -6,
+                f"Item {at} of your list holds {kind(place[0])} and {kind(place[1])}; two whole numbers are asked.",
+            )
         layer, head = map(int, place)
         if not (0 <= layer < n_layers and 0 <= head < n_heads):
-            return (
+            return -7, (
                 f"There is no L{layer} H{head} in a model of {n_layers} layers of {n_heads} heads. "
                 "Is each pair (layer, head), in this order?"
             )
-    return ""
+    return 0, ""
 
 
 def _twice(arguments: Arguments, result: Any) -> str | None:
@@ -734,7 +737,7 @@ def _model_case(seed: int, device: torch.device, how_many: int, n_words: int = 6
     ordered = prefix_matching_score(tap["pattern"], tokens).flatten().sort(descending=True).values
     gaps = ordered[:-1] - ordered[1:]
     widest = int(gaps[how_many : how_many + 4].argmax()) + how_many
-    threshold = (ordered[widest] + ordered[widest + 1]).item() / 2
+    threshold = round((ordered[widest] + ordered[widest + 1]).item() / 2, 3)
     return deepcopy(model).to(device), tokens.to(device), threshold
 
 
@@ -834,6 +837,34 @@ FIND_INDUCTION_HEADS = Exercise(
             ),
             "You take the tokens for a block that comes twice. They may repeat in any way.",
             "Next: which of your scores needs no period?",
+        ),
+        Mistake(
+            "nothing comes back",
+            lambda model, tokens, threshold=0.4: None,
+            "What your function finds out stays inside.",
+            "Next: what does its last line say?",
+        ),
+        Mistake(
+            "a tensor, not a list",
+            lambda model, tokens, threshold=0.4: (_scores_of(model, tokens) >= threshold).nonzero(),
+            "You return a tensor. A plain list is asked, the highest score first.",
+            "Next: what does `.tolist()` make of the places that `nonzero` finds?",
+        ),
+        Mistake(
+            "the score is left in",
+            lambda model, tokens, threshold=0.4: [
+                (*place, 0.0) for place in _listed(_scores_of(model, tokens), threshold)
+            ],
+            "Each item of your list holds more than the layer and the head.",
+            "Next: print the first item of your list.",
+        ),
+        Mistake(
+            "the head before the layer",
+            lambda model, tokens, threshold=0.4: [
+                (head, layer) for layer, head in _listed(_scores_of(model, tokens), threshold)
+            ],
+            "Your pairs begin with the head. The layer comes first.",
+            "Next: your scores are [layer, head]; which number counts the rows?",
         ),
         Mistake(
             "always the same model",

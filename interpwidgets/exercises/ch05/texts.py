@@ -493,7 +493,7 @@ PHASE_CHANGE = Exercise(
         Mistake(
             "where the steepest rise begins",
             lambda steps, scores: steps[scores.diff().argmax()],
-            "You give the checkpoint before the steepest rise. It depends on how far apart they are.",
+            "You give the checkpoint before the steepest rise. Which one that is depends on how they are spaced.",
             "Next: which is the first score that is at least half way up?",
         ),
         Mistake(
