@@ -841,7 +841,7 @@ FIND_INDUCTION_HEADS = Exercise(
         Mistake(
             "nothing comes back",
             lambda model, tokens, threshold=0.4: None,
-            "What your function finds out stays inside.",
+            "Your function returns None. What it finds out stays inside.",
             "Next: what does its last line say?",
         ),
         Mistake(
@@ -855,7 +855,7 @@ FIND_INDUCTION_HEADS = Exercise(
             lambda model, tokens, threshold=0.4: [
                 (*place, 0.0) for place in _listed(_scores_of(model, tokens), threshold)
             ],
-            "Each item of your list holds more than the layer and the head.",
+            "The items of your list have three parts. A pair (layer, head) is all that is asked.",
             "Next: print the first item of your list.",
         ),
         Mistake(
@@ -863,7 +863,7 @@ FIND_INDUCTION_HEADS = Exercise(
             lambda model, tokens, threshold=0.4: [
                 (head, layer) for layer, head in _listed(_scores_of(model, tokens), threshold)
             ],
-            "Your pairs begin with the head. The layer comes first.",
+            "Your pairs begin with the head, and some name a layer that the model does not have. The layer comes first.",
             "Next: your scores are [layer, head]; which number counts the rows?",
         ),
         Mistake(
