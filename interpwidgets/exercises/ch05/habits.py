@@ -863,7 +863,7 @@ FIND_INDUCTION_HEADS = Exercise(
             lambda model, tokens, threshold=0.4: [
                 (head, layer) for layer, head in _listed(_scores_of(model, tokens), threshold)
             ],
-            "Your pairs begin with the head, and some name a layer that the model does not have. The layer comes first.",
+            "Your pairs begin with the head. Read as (layer, head), some name a layer that the model does not have.",
             "Next: your scores are [layer, head]; which number counts the rows?",
         ),
         Mistake(
