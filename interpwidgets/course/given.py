@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from interpwidgets.course.colour import scale
+from interpwidgets.course.compare import kind
 from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, number, picture
 
 _HEADS = 36  # as many thumbnails fit
@@ -43,8 +44,8 @@ def words(name: str, value: Any) -> str:
     if isinstance(value, (list, tuple)) and len(value) <= 12 and all(isinstance(x, (int, float, str)) for x in value):
         return f"{name} {list(value)}"
     if isinstance(value, (list, tuple, dict)):
-        return f"{name}, a {type(value).__name__} of {len(value)}"
-    return f"{name}, a {type(value).__name__}"
+        return f"{name}, {kind(value)} of {len(value)}"
+    return f"{name}, {kind(value)}"
 
 
 def patterns(value: Any) -> Any:
