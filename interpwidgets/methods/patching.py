@@ -25,16 +25,18 @@ The obvious way is one run for each number. Here all of them are one run whose b
     layer 0   a b c                 one copy of the corrupt stream for each position, patched in layer 0
 
 Below the layer where it is patched a run is the corrupt run, so nothing there is computed again. ``max_batch`` cuts the
-rows into groups that climb one after the other, each from its own lowest layer: what it costs is the same, and at most
-so many rows are in memory at a time.
+rows into groups that climb one after the other, each from its own lowest layer, so that at most so many rows are in
+memory at a time. Where no position sees a later one, a patch changes nothing before its own position: there the text is
+swept in a few stretches, and what stands before a stretch is read from a cache of keys and values.
 
 Sources: Meng et al. 2022, "Locating and Editing Factual Associations in GPT", section 2 (causal tracing); Heimersheim &
 Nanda 2024, "How to use and interpret activation patching" (denoising, noising, AND and OR); Zhang & Nanda 2024,
 "Towards Best Practices of Activation Patching in Language Models" (corrupt by exchanging tokens, not by noise).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
 from math import prod
@@ -44,15 +46,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from interpwidgets.models.anatomy import Anatomy, anatomy
 from interpwidgets.models.taps import Edit, Tap, Where
 
 Site = Literal["resid_pre", "attn_out", "mlp_out", "z"]
 Metric = Callable[[Float[Tensor, "batch *at vocabulary"]], Float[Tensor, " batch"]]
-Index = tuple[Tensor | slice, ...]  # where a row is patched, behind the batch: one entry for each of several rows
+Index = tuple[Tensor] | tuple[Tensor | slice, Tensor]  # behind the batch; tensors hold one entry for each row
 
 BAR_AFTER = 2.0  # seconds
+STRETCHES = 4  # of the text: each is swept in a pass of its own, which does not compute what stands before it
 
 
 def patch_sweep(
@@ -77,8 +81,8 @@ def patch_sweep(
         at: the position (then the metric gets logits [batch, vocabulary]) or the positions ([batch, at, vocabulary])
             where the metric looks; negative ones count from the end. Where the family can, only these are computed.
         by_position: patch heads at one position at a time, too.
-        max_batch: at most this many runs side by side, which bounds the memory; None for all at once. Kept beside
-            them are, for one text each, ``site`` and the residual stream of every layer.
+        max_batch: at most this many runs side by side, which bounds the memory; None for no limit. Kept beside them
+            is one text's worth of ``site``, residual stream, keys and values of every layer.
         progress: show a bar if the sweep takes longer than a few seconds.
 
     Returns [layer, position]; for "z" [layer, head], or [layer, head, position] with ``by_position``; the units and the
@@ -93,74 +97,126 @@ def patch_sweep(
     _check(parts, clean, corrupt, site, by_position, max_batch)
     n_positions = clean.shape[1]
     looks = _looks(at, n_positions)
+    moves = site != "z" or by_position  # from one position to the next
     shape = [parts.n_heads, n_positions] if by_position else [parts.n_heads if site == "z" else n_positions]
-    n_places = prod(shape)
-    runs = range(parts.n_layers * n_places)  # layer by layer
-    step = max_batch or len(runs)
-    scores = []
+    cache = DynamicCache() if moves and _leaves_prefix_alone(parts) else None
     with torch.no_grad():
         with Tap(model, site) as there:
             clean_logits = _logits(model, clean, looks)
         with Tap(model, "resid_pre") as here:
-            corrupt_logits = _logits(model, corrupt, looks)
+            corrupt_logits = _logits(model, corrupt, looks, cache)
         _measure(metric, torch.cat([clean_logits, corrupt_logits]))
-        with tqdm(total=len(runs), delay=BAR_AFTER, leave=False, disable=not progress, unit="run") as bar:
-            for start in range(0, len(runs), step):
-                group = runs[start : start + step]
-                joining = _joining(group, n_places, site, n_positions if by_position else None)
-                scores.append(_measure(metric, _climb(here, there, corrupt, site, joining, looks)))
+        sweep = _Sweep(site, here, there, corrupt, looks, prod(shape), moves, cache)
+        order, scores, n_runs = [], [], parts.n_layers * prod(shape)
+        with tqdm(total=n_runs, delay=BAR_AFTER, leave=False, disable=not progress, unit="run") as bar:
+            for group in _groups(sweep, max_batch):
+                order.extend(group)
+                scores.append(_measure(metric, _climb(sweep, group)))
                 bar.update(len(group))
-    return torch.cat(scores).reshape(parts.n_layers, *shape)
+    return torch.cat(scores)[torch.tensor(order).argsort()].reshape(parts.n_layers, *shape)
 
 
-def _joining(group: range, n_places: int, site: Site, n_positions: int | None) -> dict[int, Index]:
-    """Which runs of a group join in which layer, and where they are patched there."""
-    layers = range(group[0] // n_places, group[-1] // n_places + 1)
-    places = {layer: [run % n_places for run in group if run // n_places == layer] for layer in layers}
-    return {layer: _index(torch.tensor(each), site, n_positions) for layer, each in places.items()}
+@dataclass(frozen=True)
+class _Sweep:
+    """What all passes share. Runs are numbered layer by layer, and in a layer place by place."""
+
+    site: Site
+    here: Tap  # keeps the residual stream of the corrupt run
+    there: Tap  # keeps the site of the clean run
+    corrupt: Int[Tensor, "1 position"]
+    looks: Tensor
+    n_places: int  # patches in one layer
+    moves: bool  # a place is, or ends in, a position
+    cache: DynamicCache | None  # keys and values of the corrupt run, where the prefix need not be computed again
 
 
-def _index(places: Int[Tensor, " run"], site: Site, n_positions: int | None) -> Index:
-    """Where each run is patched: at a position, in a head at every position, or in a head at one position."""
-    if site != "z":
-        return (places,)
-    if n_positions is None:
-        return (slice(None), places)
-    return (places % n_positions, places // n_positions)
+def _groups(sweep: _Sweep, max_batch: int | None) -> Iterator[list[int]]:
+    """The runs that climb together, at most ``max_batch``: neighbours in position if that saves them a prefix."""
+    n_positions = sweep.corrupt.shape[1]
+    width = -(-n_positions // STRETCHES) if sweep.cache is not None else n_positions
+    runs = range(sweep.here.anatomy.n_layers * sweep.n_places)
+    for first in range(0, n_positions, width) if sweep.cache is not None else [0]:
+        near = [run for run in runs if sweep.cache is None or first <= run % n_positions < first + width]
+        step = max_batch or len(near)
+        yield from (near[start : start + step] for start in range(0, len(near), step))
+
+
+def _leaves_prefix_alone(parts: Anatomy) -> bool:
+    """Whether a patch changes nothing before its position, so that keys and values there can be kept in a cache.
+
+    Hooks and taps of other people may count positions from the start of the text, so they get to see all of it.
+    """
+    listened = any(module._forward_hooks or module._forward_pre_hooks for module in parts.model.modules())
+    configs: list[Any] = [module.config for module in parts.attentions]
+    tapped = any(str(config._attn_implementation).startswith("interpwidgets") for config in configs)
+    cached = "past_key_values" in signature(parts.model.forward).parameters
+    return parts.causal and cached and not listened and not tapped
 
 
 # -- one pass
 
 
-def _climb(
-    here: Tap, there: Tap, corrupt: Int[Tensor, "1 position"], site: Site, joining: Mapping[int, Index], looks: Tensor
-) -> Float[Tensor, "run *at vocabulary"]:
-    """The logits of runs that join in the layers of ``joining`` and are patched there, in the order of the layers.
+class _Prefix(DynamicLayer):  # type: ignore[no-untyped-call]
+    """The keys and values before some position: the same for every run, and never added to."""
 
-    ``here`` keeps the residual stream of the corrupt run, ``there`` the site of the clean one.
-    """
-    parts, lowest = here.anatomy, min(joining)
-    edits: dict[Where, Edit] = {(site, layer): _patch(there[site, layer], index) for layer, index in joining.items()}
+    def __init__(self, layer: Any, length: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        keys, values = layer.keys[..., :length, :], layer.values[..., :length, :]
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        assert self.keys is not None
+        assert self.values is not None
+        keys, values = (kept.expand(len(key_states), -1, -1, -1) for kept in (self.keys, self.values))
+        return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
+
+
+def _climb(sweep: _Sweep, group: list[int]) -> Float[Tensor, "run *at vocabulary"]:
+    """The logits of the runs of ``group``, each joining in its layer and patched there."""
+    model, blocks = sweep.here.anatomy.model, sweep.here.anatomy.blocks
+    start, cache = _start(sweep, group), None
+    if sweep.cache is not None and start:
+        cache = Cache(layers=[_Prefix(layer, start) for layer in sweep.cache.layers])
+    joining: dict[int, list[int]] = {}
+    for run in group:
+        joining.setdefault(run // sweep.n_places, []).append(run % sweep.n_places)
+    lowest = min(joining)
+    edits: dict[Where, Edit] = {}
     with ExitStack() as cleanup:
-        for block in parts.blocks[:lowest]:
+        for block in blocks[:lowest]:
             cleanup.callback(_skip(block))
-        for layer, index in joining.items():
-            copies = here["resid_pre", layer].expand(_n_runs(index), -1, -1)
+        for layer, places in joining.items():
+            edits[sweep.site, layer] = _patch(sweep.there[sweep.site, layer][:, start:], _index(sweep, places, start))
+            copies = sweep.here["resid_pre", layer][:, start:].expand(len(places), -1, -1)
             hook = _grow(copies, alone=layer == lowest)
-            cleanup.callback(parts.blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
-        cleanup.enter_context(Tap(parts.model, edits=edits))  # after the hooks above: it has to see the copies
-        return _logits(parts.model, corrupt, looks)
+            cleanup.callback(blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
+        cleanup.enter_context(Tap(model, edits=edits))  # after the hooks above: it has to see the copies
+        return _logits(model, sweep.corrupt[:, start:], sweep.looks - start, cache)
 
 
-def _n_runs(index: Index) -> int:
-    return next(len(places) for places in index if isinstance(places, Tensor))
+def _start(sweep: _Sweep, group: list[int]) -> int:
+    """The first position that has to be computed."""
+    if sweep.cache is None:
+        return 0
+    first = min(run % sweep.n_places % sweep.corrupt.shape[1] for run in group)
+    return min(first, int(sweep.looks.min()))
+
+
+def _index(sweep: _Sweep, places: list[int], start: int) -> Index:
+    """Where each run is patched: at a position, in a head at every position, or in a head at one position."""
+    at, n_positions = torch.tensor(places), sweep.corrupt.shape[1]
+    if sweep.site != "z":
+        return (at - start,)
+    return (at % n_positions - start, at // n_positions) if sweep.moves else (slice(None), at)
 
 
 def _patch(clean: Float[Tensor, "1 position *rest"], index: Index) -> Edit:
     """Put ``clean`` into the rows that joined last, each at its own place."""
+    n_runs = len(index[-1])
 
     def edit(x: Tensor) -> Tensor:
-        rows = torch.arange(len(x) - _n_runs(index), len(x))
+        rows = torch.arange(len(x) - n_runs, len(x))
         x[(rows, *index)] = clean.expand_as(x)[(rows, *index)]
         return x
 
@@ -197,10 +253,14 @@ def _skip(block: nn.Module) -> Callable[[], None]:
     return undo
 
 
-def _logits(model: Any, tokens: Int[Tensor, "1 position"], looks: Tensor) -> Float[Tensor, "batch *at vocabulary"]:
+def _logits(
+    model: Any, tokens: Int[Tensor, "1 position"], looks: Tensor, cache: Cache | None = None
+) -> Float[Tensor, "batch *at vocabulary"]:
     """The logits where the metric looks; no others are computed where the family can leave them out."""
     known = signature(model.forward).parameters
-    wanted = {"use_cache": False, "logits_to_keep": looks.reshape(-1).to(tokens.device)}
+    wanted: dict[str, Any] = {"use_cache": False, "logits_to_keep": looks.reshape(-1).to(tokens.device)}
+    if cache is not None:
+        wanted["past_key_values"] = cache
     out = model(tokens, **{name: value for name, value in wanted.items() if name in known})
     if not isinstance(getattr(out, "logits", None), Tensor):
         raise ValueError(f"{type(model).__name__} has no logits for the metric; load it with its language model head.")
@@ -224,13 +284,15 @@ def _measure(metric: Metric, logits: Float[Tensor, "batch *at vocabulary"]) -> F
 
 def _looks(at: int | Sequence[int], n_positions: int) -> Int[Tensor, ""] | Int[Tensor, " at"]:
     """``at`` counted from the start, as a tensor."""
-    each: Iterable[int] = [at] if isinstance(at, int) else at
+    each = [at] if isinstance(at, int) else list(at)
+    if not each:
+        raise ValueError("the metric has to look at one position at least, but `at` names none.")
     for position in each:
         if not -n_positions <= position < n_positions:
             raise ValueError(
                 f"the texts have {n_positions} positions, 0 to {n_positions - 1}; the metric cannot look at {position}."
             )
-    return torch.tensor(at if isinstance(at, int) else list(at), dtype=torch.long) % n_positions
+    return torch.tensor(at if isinstance(at, int) else each) % n_positions
 
 
 def _check(

@@ -145,7 +145,7 @@ def test_the_metric_gets_the_logits_where_it_looks(model: Any) -> None:
     sweep = patch_sweep(model, CLEAN, CORRUPT, mean_of_two, at=[2, -1], max_batch=4)
     torch.testing.assert_close(sweep, (expected + one_by_one(model, "resid_pre")) / 2, **CLOSE)
     assert {tuple(shape[1:]) for shape in shapes} == {(2, model.config.vocab_size)}
-    assert max(len(logits) for logits in shapes) <= 4 or shapes[0][0] <= 4
+    assert max(shape[0] for shape in shapes) == 4
 
 
 def test_a_text_patched_with_itself_is_itself(model: Any) -> None:
@@ -182,22 +182,56 @@ def test_a_sweep_inside_an_open_tap_sweeps_the_edited_model(gpt2: Any) -> None:
     assert (patch_sweep(gpt2, CLEAN, CORRUPT, METRIC) - expected).abs().max() > 1e-3
 
 
-def test_no_row_climbs_below_the_layer_where_it_is_patched(gpt2: Any) -> None:
-    rows = torch.zeros(3, dtype=torch.long)
+class Counting(torch.nn.Module):
+    """Stands for a layer norm and counts the positions that come by, in all rows."""
 
-    def count(layer: int, _: Any, args: tuple[Tensor, ...]) -> None:
-        rows[layer] += len(args[0])
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.norm, self.seen = norm, 0
 
-    hooks = [
-        block.attn.register_forward_pre_hook(lambda m, a, k, at=at: count(at, m, (*a, *k.values())), with_kwargs=True)
-        for at, block in enumerate(anatomy(gpt2).blocks)
-    ]
-    for max_batch in (1, 5, None):
-        rows.zero_()
-        patch_sweep(gpt2, CLEAN, CORRUPT, METRIC, max_batch=max_batch)
-        assert rows.tolist() == [2 + T, 2 + 2 * T, 2 + 3 * T]  # the two texts themselves, and the copies
-    for hook in hooks:
-        hook.remove()
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += x.shape[0] * x.shape[1]
+        return self.norm(x)
+
+
+def counting(gpt2: Any) -> list[Counting]:
+    for block in anatomy(gpt2).blocks:
+        block.ln_1 = Counting(block.ln_1).eval()
+    return [block.ln_1 for block in anatomy(gpt2).blocks]
+
+
+def test_nothing_is_computed_below_the_layer_that_is_patched(gpt2: Any) -> None:
+    layers = counting(gpt2)
+    patch_sweep(gpt2, CLEAN, CORRUPT, METRIC, "z")
+    assert [layer.seen for layer in layers] == [T * (2 + 4 * n) for n in (1, 2, 3)]  # two texts, and a copy for a head
+    for layer in layers:
+        layer.seen = 0
+    patch_sweep(gpt2, CLEAN, CORRUPT, METRIC, "z", max_batch=1)
+    assert [layer.seen for layer in layers] == [T * (2 + 4 * n) for n in (1, 2, 3)]
+
+
+def test_nothing_is_computed_before_the_position_that_is_patched(gpt2: Any) -> None:
+    layers = counting(gpt2)
+    patch_sweep(gpt2, CLEAN, CORRUPT, METRIC, max_batch=1)
+    from_each_on = T * (T + 1) // 2
+    assert [layer.seen for layer in layers] == [2 * T + n * from_each_on for n in (1, 2, 3)]
+
+
+def test_hooks_of_other_people_see_the_whole_text(gpt2: Any) -> None:
+    lengths = set()
+    hook = gpt2.transformer.h[2].register_forward_pre_hook(lambda _, args: lengths.add(args[0].shape[1]))
+    patch_sweep(gpt2, CLEAN, CORRUPT, METRIC)
+    hook.remove()
+    assert lengths == {T}
+    for site in ("resid_pre", "z"):  # a tap counts positions from the start
+
+        def edit(x: Tensor) -> Tensor:
+            x[:, 5] = 0
+            return x
+
+        with Tap(gpt2, edits={(site, 1): edit}):
+            expected = one_by_one(gpt2, "attn_out")
+            torch.testing.assert_close(patch_sweep(gpt2, CLEAN, CORRUPT, METRIC, "attn_out"), expected, **CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +247,7 @@ def test_no_row_climbs_below_the_layer_where_it_is_patched(gpt2: Any) -> None:
         ({"metric": lambda logits: 0.5}, "it returned something of type float"),
         ({"at": T}, "7 positions, 0 to 6; the metric cannot look at 7"),
         ({"at": [0, -8]}, "cannot look at -8"),
+        ({"at": []}, "one position at least"),
         ({"by_position": True}, "'resid_pre' is by position already"),
         ({"max_batch": 0}, "max_batch has to be at least 1, or None for no limit, but it is 0"),
     ],
