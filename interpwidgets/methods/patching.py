@@ -43,9 +43,9 @@ from math import prod
 from typing import Any, Literal, get_args
 
 import torch
+from huggingface_hub.utils.tqdm import tqdm
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from interpwidgets.models.anatomy import Anatomy, anatomy
@@ -108,12 +108,17 @@ def patch_sweep(
         _measure(metric, torch.cat([clean_logits, corrupt_logits]))
         sweep = _Sweep(site, here, there, corrupt, looks, prod(shape), moves, cache)
         order, scores, n_runs = [], [], parts.n_layers * prod(shape)
-        with tqdm(total=n_runs, delay=BAR_AFTER, leave=False, disable=not progress, unit="run") as bar:
+        with _bar(n_runs, progress) as bar:
             for group in _groups(sweep, max_batch):
                 order.extend(group)
                 scores.append(_measure(metric, _climb(sweep, group)))
                 bar.update(len(group))
     return torch.cat(scores)[torch.tensor(order).argsort()].reshape(parts.n_layers, *shape)
+
+
+def _bar(n_runs: int, progress: bool) -> Any:
+    options = {"delay": BAR_AFTER, "leave": False, "disable": not progress, "unit": "run"}
+    return tqdm(total=n_runs, **options)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
