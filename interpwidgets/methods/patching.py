@@ -43,9 +43,9 @@ from math import prod
 from typing import Any, Literal, get_args
 
 import torch
-from huggingface_hub.utils.tqdm import tqdm
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from interpwidgets.models.anatomy import Anatomy, anatomy
@@ -118,7 +118,7 @@ def patch_sweep(
 
 def _bar(n_runs: int, progress: bool) -> Any:
     options = {"delay": BAR_AFTER, "leave": False, "disable": not progress, "unit": "run"}
-    return tqdm(total=n_runs, **options)  # type: ignore[no-untyped-call]
+    return tqdm(total=n_runs, **options)
 
 
 @dataclass(frozen=True)
