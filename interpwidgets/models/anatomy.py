@@ -19,10 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from interpwidgets._errors import Told
 from interpwidgets.models.families import FAMILIES, Family
 
 
-class UnknownModelError(TypeError):
+class UnknownModelError(Told, TypeError):
     """This is not a model whose insides can be reached; the message says why."""
 
 

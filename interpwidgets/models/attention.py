@@ -19,13 +19,14 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from interpwidgets._errors import Told
 from interpwidgets.models.anatomy import Anatomy, anatomy
 from interpwidgets.models.taps import Tap
 from interpwidgets.models.tokens import token_strings
 from interpwidgets.models.words import UnknownWordError
 
 
-class PromptError(ValueError):
+class PromptError(Told, ValueError):
     """A text that a model cannot be run on; the message says what was expected and what came."""
 
 

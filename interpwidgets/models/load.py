@@ -45,6 +45,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from interpwidgets._errors import Told
 from interpwidgets.models import attention_only, shipped, words  # noqa: F401, the library learns their classes
 from interpwidgets.models.tiny import demo
 
@@ -64,7 +65,7 @@ _OPENERS = (  # how the name of an architecture ends, and the class that opens i
 )
 
 
-class LoadError(ValueError):
+class LoadError(Told, ValueError):
     """A model that cannot be loaded; the message says what was expected, what came and what to do."""
 
 

@@ -59,6 +59,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from interpwidgets._errors import Told
 from interpwidgets.models.anatomy import anatomy, eager_attention_of
 from interpwidgets.models.families import Place
 
@@ -71,7 +72,7 @@ Where = str | tuple[str, int]
 Edit = Callable[[Tensor], Tensor] | Tensor
 
 
-class TapError(ValueError):
+class TapError(Told, ValueError):
     """A site, layer or edit that cannot be; the message says what was expected and what came."""
 
 

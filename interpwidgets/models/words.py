@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 
+from interpwidgets._errors import Told
 from interpwidgets.models.attention_only import AttentionOnlyConfig
 
 BEGIN = "<s>"
@@ -26,7 +27,7 @@ pail rose snow two wolf zebra Ella bell cup duck ever frog lid nut jar
 WORDS = tuple(_LIST.split())
 
 
-class UnknownWordError(ValueError):
+class UnknownWordError(Told, ValueError):
     """A text with a word that is not among the 64; the message names it and some that are."""
 
 

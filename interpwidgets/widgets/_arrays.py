@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interpwidgets._errors import Told
+
 Layers = list[NDArray[Any]]
 """One array [head, query, key] per layer, in the precision that they came in: nothing is copied without need."""
 
 EXPECTED = "[layer, head, query, key]"
 
 
-class InputError(ValueError):
+class InputError(Told, ValueError):
     """What was handed in cannot be shown.
 
     Its text is one readable message. The parts are there for a page that sets them apart: ``title`` (one sentence),
