@@ -5,10 +5,11 @@
 Outside notebooks nothing changes: a full traceback, as Python prints it.
 """
 
+import os
 import traceback
 from pathlib import Path
 
-_OURS = str(Path(__file__).resolve().parent)
+_OURS = f"{Path(__file__).resolve().parent}{os.sep}"  # a learner's interpwidgets-course beside it is not ours
 
 
 class Told(Exception):
