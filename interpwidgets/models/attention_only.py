@@ -188,6 +188,9 @@ class AttentionOnlyForCausalLM(AttentionOnlyPreTrainedModel):  # type: ignore[no
         embed: nn.Embedding = self.model.embed
         return embed
 
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.unembed = new_embeddings
+
     def get_output_embeddings(self) -> nn.Linear:
         return self.unembed
 

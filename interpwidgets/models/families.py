@@ -9,7 +9,7 @@ What flows through a block, and what the sites are called, is drawn in `interpwi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -38,20 +38,38 @@ def leaves(path: str = "") -> Place:
 class Family:
     """One row: the parts of an architecture, as paths of submodules.
 
-    ``blocks`` starts at the base model (`model.base_model`); every other path starts at a block. ``attention`` is the
-    module that calls the attention function: q, k, v, pattern and z are read there. ``W_O`` is the projection after it.
+    ``blocks``, ``embed``, ``positions`` and ``final_norm`` start at the base model (`model.base_model`), every other
+    path at a block. ``attention`` is the module that calls the attention function: q, k, v, pattern and z are read
+    there. ``W_O`` is the projection after it. ``QKV`` are the projections before it, three of them or one that makes
+    queries, keys and values side by side.
+
+    ``norms`` are those that a layer reads the residual stream through, under "attention" and "mlp"; a family without
+    them normalises the residual stream itself. ``norm_offset`` is what a norm adds to the weight that it stores.
     """
 
     blocks: str
+    embed: str
     attention: str
+    QKV: tuple[str, ...]
     W_O: str
     sites: Mapping[str, Place]
+    mlp: Mapping[str, str] = field(default_factory=dict)  # W_in, W_gate and W_out, as far as there are such
+    positions: str | None = None  # None where positions are not added to the residual stream
+    norms: Mapping[str, str] = field(default_factory=dict)
+    final_norm: str | None = None
+    norm_offset: float = 0.0
 
 
 _GPT2 = Family(
     blocks="h",
+    embed="wte",
+    positions="wpe",
     attention="attn",
+    QKV=("attn.c_attn",),
     W_O="attn.c_proj",
+    mlp={"W_in": "mlp.c_fc", "W_out": "mlp.c_proj"},
+    norms={"attention": "ln_1", "mlp": "ln_2"},
+    final_norm="ln_f",
     sites={
         "resid_pre": enters(),
         "attn_out": leaves("attn"),
@@ -65,8 +83,13 @@ _GPT2 = Family(
 
 _LLAMA = Family(
     blocks="layers",
+    embed="embed_tokens",
     attention="self_attn",
+    QKV=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     W_O="self_attn.o_proj",
+    mlp={"W_in": "mlp.up_proj", "W_gate": "mlp.gate_proj", "W_out": "mlp.down_proj"},
+    norms={"attention": "input_layernorm", "mlp": "post_attention_layernorm"},
+    final_norm="norm",
     sites={
         "resid_pre": enters(),
         "attn_out": leaves("self_attn"),
@@ -79,10 +102,11 @@ _LLAMA = Family(
 )
 
 # Gemma 2 wraps both halves of a block in norms ("sandwich"): what joins the residual stream leaves the second norm.
-_GEMMA2 = Family(
-    blocks="layers",
-    attention="self_attn",
-    W_O="self_attn.o_proj",
+# Its norms store how far their weight is from one.
+_GEMMA2 = replace(
+    _LLAMA,
+    norms={"attention": "input_layernorm", "mlp": "pre_feedforward_layernorm"},
+    norm_offset=1.0,
     sites={
         **_LLAMA.sites,
         "attn_out": leaves("post_attention_layernorm"),
@@ -94,8 +118,12 @@ _GEMMA2 = Family(
 # BERT normalises the residual stream itself, after each sum: resid_mid = LayerNorm(resid_pre + attn_out).
 _BERT = Family(
     blocks="encoder.layer",
+    embed="embeddings.word_embeddings",
+    positions="embeddings.position_embeddings",
     attention="attention.self",
+    QKV=("attention.self.query", "attention.self.key", "attention.self.value"),
     W_O="attention.output.dense",
+    mlp={"W_in": "intermediate.dense", "W_out": "output.dense"},
     sites={
         "resid_pre": enters(),
         "attn_out": leaves("attention.output.dropout"),
@@ -110,8 +138,13 @@ _BERT = Family(
 # Our own (interpwidgets.models.attention_only): attention is all there is, so nothing stands in the middle of a block.
 _ATTENTION_ONLY = Family(
     blocks="layers",
+    embed="embed",
+    positions="positions",
     attention="attention",
+    QKV=("attention.q", "attention.k", "attention.v"),
     W_O="attention.o",
+    norms={"attention": "norm"},
+    final_norm="norm",
     sites={"resid_pre": enters(), "attn_out": leaves("attention"), "resid_post": leaves()},
 )
 

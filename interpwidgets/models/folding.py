@@ -1,0 +1,91 @@
+"""The same model with simpler norms: what a norm multiplies and adds moves into the matrices that read it.
+
+    from interpwidgets.models.folding import fold_norms
+
+    folded = fold_norms(model)          # a copy: the same logits, and every norm has weight 1 and bias 0
+
+A norm is ``(x - mean) / scale * weight + bias``. What comes next is a matrix product, which can take over the rest::
+
+    (n * weight + bias) @ W + b   ==   n @ (weight[:, None] * W)  +  (bias @ W + b),     n = (x - mean) / scale
+
+After that all that is left of the norm is what is not linear, the division, and the rows of W say what a layer reads
+from each direction of the residual stream. Weights of different heads and layers can be compared as they stand.
+
+Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", handling layer normalization.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interpwidgets.models.anatomy import Anatomy, Norm, anatomy
+
+
+def fold_norms(model: Any) -> Any:
+    """A copy of ``model`` with the same logits, in which norms before layers and the last norm have weight 1, bias 0.
+
+    The unembedding of the copy is its own (where it was tied to the embedding, it no longer is) and gains a bias where
+    the last norm had one. In Gemma 2 the second norms of each half, which follow the layers, stay as they are: what
+    they divide by depends on what the layer wrote. Raises `ValueError` for a model whose norms stand in the residual
+    stream itself (BERT): each layer reads the very numbers that they made, so nothing can be moved.
+    """
+    if not anatomy(model).family.norms:
+        raise ValueError(
+            f"{type(model).__name__} normalises the residual stream itself, so its norms cannot be moved into matrices."
+        )
+    folded = deepcopy(model)
+    parts = anatomy(folded)
+    with torch.no_grad():
+        for layer in range(parts.n_layers):
+            for before, paths in (("attention", parts.family.QKV), ("mlp", _readers(parts))):
+                norm = parts.norm(layer, before)  # type: ignore[arg-type]
+                if norm is not None:
+                    readers = [parts.blocks[layer].get_submodule(path) for path in paths]
+                    _fold(norm, readers, parts.family.norm_offset)
+        last, unembed = parts.final_norm(), folded.get_output_embeddings()
+        if last is not None and unembed is not None:
+            own = _of_its_own(unembed)
+            folded.set_output_embeddings(own)
+            folded.config.tie_word_embeddings = False
+            _fold(last, [own], parts.family.norm_offset)
+    return folded
+
+
+def _readers(parts: Anatomy) -> list[str]:
+    """The matrices that read what the norm before the MLP made."""
+    return [path for name, path in parts.family.mlp.items() if name != "W_out"]
+
+
+def _fold(norm: Norm, readers: list[nn.Module], offset: float) -> None:
+    """Move ``norm`` into ``readers`` and leave it with weight 1 and bias 0."""
+    for reader in readers:
+        weight, bias = _moved(norm, reader)
+        if bias.any() or reader.bias is not None:
+            reader.bias = nn.Parameter(bias)
+        reader.weight = nn.Parameter(weight)
+    norm.module.weight = nn.Parameter(torch.ones_like(norm.weight) - offset)
+    if getattr(norm.module, "bias", None) is not None:
+        norm.module.bias = nn.Parameter(torch.zeros_like(norm.bias))
+
+
+def _moved(norm: Norm, reader: Any) -> tuple[Float[Tensor, "a b"], Float[Tensor, " out"]]:
+    """What the weight, as ``reader`` stores it, and the bias become."""
+    stored: Tensor = reader.weight
+    transposed = isinstance(reader, nn.Linear)
+    W = stored.T if transposed else stored
+    bias = norm.bias @ W
+    if reader.bias is not None:
+        bias = bias + reader.bias
+    W = norm.weight[:, None] * W
+    return (W.T if transposed else W).contiguous(), bias
+
+
+def _of_its_own(unembed: Any) -> nn.Linear:
+    """A copy of an unembedding that shares its matrix with nothing."""
+    own = deepcopy(unembed)
+    own.weight = nn.Parameter(unembed.weight.detach().clone())
+    assert isinstance(own, nn.Linear)
+    return own
