@@ -33,7 +33,7 @@ def entropy(pattern: Float[Tensor, "*lead query key"]) -> Float[Tensor, "*lead q
     ``pattern`` is attention, rows over keys summing to one; a row of zeros, such as padding leaves, has entropy 0. The
     result has its dtype.
 
-    Source: Clark et al. 2019, "What Does BERT Look At?", section 3.3: focused and broad attention.
+    Source: Clark et al. 2019, "What Does BERT Look At?": focused and broad attention.
     """
     terms: Tensor = entr(pattern)  # -p ln(p), and 0 where p is 0
     return terms.sum(-1)
@@ -60,7 +60,7 @@ def sink_share(pattern: Float[Tensor, "*lead query key"]) -> Float[Tensor, "*lea
     The first query of a causal model has nothing else to look at and does not count; with one token there is no other,
     and the share is 0. Between 0 and 1, in the dtype of ``pattern``.
 
-    Source: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks", section 3.1.
+    Source: Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks".
     """
     to_first = pattern[..., 1:, 0]  # [*lead, query - 1]
     return to_first.sum(-1) / max(to_first.shape[-1], 1)
@@ -74,7 +74,7 @@ def rollout(pattern: Float[Tensor, "layer *lead head query key"]) -> Float[Tenso
     Rows sum to one where those of ``pattern`` do. Identity attention stays the identity; evenly attending to all n
     tokens gives, after l layers, 0.5^l of the identity and the rest evenly.
 
-    Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3, equation 1, with
+    Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", attention rollout, with
     A = 0.5 W_att + 0.5 I.
     """
     itself = torch.eye(pattern.shape[-1], dtype=pattern.dtype, device=pattern.device)

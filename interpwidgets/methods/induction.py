@@ -51,7 +51,7 @@ def duplicate_token_score(
     A query takes part if its token stood earlier in the sequence; its score is the attention to all those places
     together. ``tokens`` are the ids that the pattern belongs to; the result has the dtype of ``pattern``.
 
-    Source: Wang et al. 2022, "Interpretability in the Wild", section 3: duplicate token heads.
+    Source: Wang et al. 2022, "Interpretability in the Wild": duplicate token heads.
     """
     same = tokens[:, :, None] == tokens[:, None, :]  # [batch, query, key]
     earlier = same.tril(-1)
