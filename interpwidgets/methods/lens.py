@@ -1,19 +1,31 @@
-"""What the model would say if it stopped early: the logit lens.
+"""What the model would say if it stopped early: the logit lens, and any other lens held to the same places.
 
     from interpwidgets import load
-    from interpwidgets.methods.lens import logit_lens
+    from interpwidgets.methods.lens import follow, logit_lens
 
     lens = logit_lens(load("demo"), tokens)
     lens.top_tokens[layer, 0, -1]       # what comes next, were this layer the last one: five token ids
     lens.target_rank[:, 0, 3]           # [layer]: 0 from where on the token that really follows position 3 is on top
     lens.kl.mean((1, 2))                # [layer]: nats that are missing to what the model says in the end
 
+    path = follow(model, tokens, torch.tensor([mary, john]))    # two tokens, wherever they rank
+    path.prob[:, 0, -1]                 # [layer, token]: how their probabilities at the last position grow
+
+    logit_lens(model, tokens, sites=[("resid_pre", 0), "resid_mid", "resid_post"])  # before and after each MLP, too
+    logit_lens(model, tokens, lens=tuned)                       # another lens, with the same answers
+
 The last norm and the unembedding read the residual stream after the last layer. The lens lets them read it earlier::
 
     resid_pre of layer 0 ──> layer 0 ──> resid_post ──> layer 1 ──> resid_post ──> ... ──> resid_post of the last layer
            │                                 │                          │                            │
+         (lens)                            (lens)                     (lens)                       (lens)
+           │                                 │                          │                            │
            └──────────> norm ─> W_U          └─> norm ─> W_U            └─> norm ─> W_U              └─> norm ─> W_U
                         logits                   logits                     logits                       the model's own
+
+Where ``(lens)`` stands, the logit lens does nothing. A `LensFunction` may do something: guess from the stream in the
+middle what it will be in the end (`interpwidgets.methods.tuned_lens`), or let the model itself carry it on, in another
+text (`interpwidgets.methods.patchscope`).
 
 Layers x positions x vocabulary is far more than fits: twelve layers of GPT-2 on 1024 tokens are 2.5 GB. So logits are
 made for a few positions at a time and given up once the numbers of `Lens` are taken from them.
@@ -22,7 +34,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; Belrose et al. 
 Transformers with the Tuned Lens", section 2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +43,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from interpwidgets.models.anatomy import anatomy
+from interpwidgets.models.anatomy import Norm, anatomy
+from interpwidgets.models.families import FAMILIES
 from interpwidgets.models.taps import Tap, Where
 
-# Where the last norm is, from `model.base_model`, by ``config.model_type``. BERT has none: each sum has its own.
-FINAL_NORM = {"gpt2": "ln_f", "llama": "norm", "gemma2": "norm", "attention_only": "norm"}
 RESIDUAL = ("resid_pre", "resid_mid", "resid_post")
 
 Spot = tuple[str, int]  # (site, layer)
+
+# A lens gets the name of a site, a layer and some rows of the residual stream there. What it returns stands for what
+# the stream will be in the end, [row, d_model], and is read as the model reads it; or it is logits, [row, vocab].
+LensFunction = Callable[
+    [str, int, Float[Tensor, "row d_model"]], Float[Tensor, "row d_model"] | Float[Tensor, "row vocab"]
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +77,19 @@ class Lens:
     target_prob: Float[Tensor, "site batch target"]
 
 
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What `follow` found: how likely each of the tokens is at each site, text and position.
+
+    ``sites`` names the first axis. A rank counts the tokens that are more likely: 0 is the top.
+    """
+
+    sites: tuple[Spot, ...]
+    tokens: Int[Tensor, " token"]
+    prob: Float[Tensor, "site batch position token"]
+    rank: Int[Tensor, "site batch position token"]
+
+
 def logit_lens(
     model: Any,
     tokens: Int[Tensor, "batch position"],
@@ -67,11 +97,12 @@ def logit_lens(
     target: Int[Tensor, "batch target"] | None = None,
     sites: Where | Sequence[Where] = "resid_post",
     chunk: int = 64,
+    lens: LensFunction | None = None,
 ) -> Lens:
     """Read the residual stream at ``sites`` as if the model ended there.
 
     Arguments:
-        model: a Hugging Face language model whose last norm is in `FINAL_NORM` (GPT-2, Llama, Gemma 2, attention-only).
+        model: a Hugging Face language model with a norm before its unembedding (GPT-2, Llama, Gemma 2, attention-only).
         tokens: ids of texts of one length, without padding.
         k: how many of the most likely tokens to keep.
         target: the tokens whose rank and probability are wanted; entry i belongs to position i. Without it, the tokens
@@ -80,38 +111,57 @@ def logit_lens(
             ``[("resid_pre", 0), "resid_post"]`` begins with the embedding.
         chunk: for how many positions logits are held at a time. Memory above the model and the residual streams is
             about six times ``chunk`` x vocabulary float32 numbers, whatever the number of layers and positions.
+        lens: what to do with the stream before it is read; nothing, unless given. ``kl`` stays the divergence from what
+            the model says in the end, without lens.
 
-    Raises `ValueError` for tokens, targets, sites and sizes that cannot be and for a model in training mode,
-    `interpwidgets.models.taps.TapError`, which is one, for a layer that does not exist, and
-    `interpwidgets.models.anatomy.UnknownModelError` for a model whose insides are unknown.
+    Raises `ValueError` for tokens, targets, sites and sizes that cannot be, for a lens that returns something of
+    another shape and for a model in training mode, `interpwidgets.models.taps.TapError`, which is one, for a layer that
+    does not exist, and `interpwidgets.models.anatomy.UnknownModelError` for a model whose insides are unknown.
 
     Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; Belrose et al. 2023, section 2.
     """
-    to_logits = readout(model)
-    spots = _spots(model, sites)
     target = tokens[:, 1:] if target is None and tokens.ndim == 2 else target
-    _check(model, tokens, k, target, chunk)
+    reading = _Reading(model, tokens, spell_out(model, sites), lens, chunk)
+    _check_target(reading, target)
+    if not 1 <= k <= reading.vocab:
+        raise ValueError(f"k has to be between 1 and {reading.vocab}, the size of the vocabulary; it is {k}.")
     assert target is not None
-    wanted = pad(target, (0, tokens.shape[1] - target.shape[1])).flatten()  # [batch * position]
-    end: Spot = ("resid_post", anatomy(model).n_layers - 1)
-    with torch.no_grad():
-        with Tap(model, [*spots, end]) as tap:
-            model.base_model(tokens)  # up to the last norm: the logits of all positions are never there
-        stream = {spot: tap[spot].flatten(0, 1) for spot in {*spots, end}}  # [batch * position, d_model]
-        chunks = []
-        for start in range(0, tokens.numel(), chunk):
-            rows = slice(start, start + chunk)
-            final = _predict(to_logits(stream[end][rows]))
-            chunks.append(
-                [
-                    _measure(final if spot == end else _predict(to_logits(stream[spot][rows])), final, wanted[rows], k)
-                    for spot in spots
-                ]
-            )
-    joined = _join(chunks)
-    top, probs, spread, kl, rank, prob = (x.reshape(len(spots), *tokens.shape, *x.shape[2:]) for x in joined)
+    wanted = pad(target, (0, tokens.shape[1] - target.shape[1])).reshape(-1, 1)  # [batch * position, 1]
+
+    def measure(here: _Prediction, final: _Prediction, rows: slice) -> tuple[Tensor, ...]:
+        indices, values = here.top(k)
+        # entropies are subtracted from one sum, so that a prediction compared with itself gives exactly 0
+        kl = here.cross_entropy(final.probs) - final.cross_entropy(final.probs)
+        rank, prob = here.of(wanted[rows])
+        return indices, values, here.cross_entropy(here.probs), kl.clamp(min=0), rank[:, 0], prob[:, 0]
+
+    top, probs, spread, kl, rank, prob = _read(reading, measure)
     n = target.shape[1]
-    return Lens(tuple(spots), top, probs, spread, kl, target, rank[..., :n], prob[..., :n])
+    return Lens(reading.spots, top, probs, spread, kl, target, rank[..., :n], prob[..., :n])
+
+
+def follow(
+    model: Any,
+    tokens: Int[Tensor, "batch position"],
+    followed: Int[Tensor, " token"],
+    sites: Where | Sequence[Where] = "resid_post",
+    chunk: int = 64,
+    lens: LensFunction | None = None,
+) -> Trajectory:
+    """How likely each of a few chosen tokens is to come next, at every site and position, wherever it ranks.
+
+    ``followed``: ids of the chosen tokens, [token]. The other arguments, and what is raised, are as in `logit_lens`.
+    """
+    reading = _Reading(model, tokens, spell_out(model, sites), lens, chunk)
+    if followed.ndim != 1 or not len(followed):
+        raise ValueError(f"the tokens to follow have to be [token], at least one; they are {list(followed.shape)}.")
+    _check_ids("the tokens to follow", followed, reading.vocab)
+
+    def measure(here: _Prediction, _: _Prediction, rows: slice) -> tuple[Tensor, ...]:
+        return here.of(followed.expand(len(here.probs), -1))
+
+    rank, prob = _read(reading, measure)
+    return Trajectory(reading.spots, followed, prob, rank)
 
 
 def readout(model: Any) -> Callable[[Float[Tensor, "*lead d_model"]], Float[Tensor, "*lead vocab"]]:
@@ -120,17 +170,8 @@ def readout(model: Any) -> Callable[[Float[Tensor, "*lead d_model"]], Float[Tens
     Given ``tap["resid_post", -1]`` it makes the model's own logits. Gemma 2 bounds them by a tanh, and so does this.
     Raises `ValueError` for a model without unembedding and for BERT.
     """
-    kind = anatomy(model).model.config.model_type
-    name = type(model).__name__
-    if kind not in FINAL_NORM:
-        raise ValueError(
-            f"{name} has no last norm before its unembedding, which reads the residual stream through layers of its "
-            f"own; the lens is for {', '.join(FINAL_NORM)}."
-        )
+    norm = last_norm(model).module
     unembed = model.get_output_embeddings()
-    if unembed is None:
-        raise ValueError(f"{name} has no unembedding, so it cannot say tokens; load the model with its language head.")
-    norm = model.base_model.get_submodule(FINAL_NORM[kind])
     cap = getattr(model.config, "final_logit_softcapping", None)
 
     def to_logits(residual: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead vocab"]:
@@ -140,38 +181,120 @@ def readout(model: Any) -> Callable[[Float[Tensor, "*lead d_model"]], Float[Tens
     return to_logits
 
 
+def last_norm(model: Any) -> Norm:
+    """The norm between the last layer of ``model`` and its unembedding.
+
+    Raises `ValueError` for a model without unembedding and for BERT, which has no such norm.
+    """
+    name = type(model).__name__
+    norm = anatomy(model).final_norm()
+    if norm is None:
+        raise ValueError(
+            f"{name} has no last norm before its unembedding, which reads the residual stream through layers of its "
+            f"own; the lens is for {', '.join(kind for kind, row in FAMILIES.items() if row.final_norm)}."
+        )
+    if model.get_output_embeddings() is None:
+        raise ValueError(f"{name} has no unembedding, so it cannot say tokens; load the model with its language head.")
+    return norm
+
+
+def residual_streams(
+    model: Any, tokens: Int[Tensor, "batch position"], spots: Iterable[Spot]
+) -> dict[Spot, Float[Tensor, "row d_model"]]:
+    """The residual stream at ``spots``, rows being positions of the first text, then of the second, and so on."""
+    spots = set(spots)
+    with torch.no_grad(), Tap(model, list(spots)) as tap:
+        model.base_model(tokens)  # up to the last norm: the logits of all positions are never there
+    return {spot: tap[spot].flatten(0, 1) for spot in spots}
+
+
+# -- positions, a few at a time
+
+
+class _Reading:
+    """What is to be read, checked."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokens: Int[Tensor, "batch position"],
+        spots: list[Spot],
+        lens: LensFunction | None,
+        chunk: int,
+    ) -> None:
+        self.to_logits = readout(model)
+        self.model, self.tokens, self.spots, self.lens, self.chunk = model, tokens, tuple(spots), lens, chunk
+        self.vocab = len(model.get_output_embeddings().weight)
+        self.end: Spot = ("resid_post", anatomy(model).n_layers - 1)
+        check_tokens(model, tokens)
+        if chunk < 1:
+            raise ValueError(f"chunk has to be at least 1 position; it is {chunk}.")
+
+    def predict(self, spot: Spot, residual: Float[Tensor, "row d_model"], final: "_Prediction") -> "_Prediction":
+        seen = residual if self.lens is None else self._seen(spot, residual)
+        if seen is residual and spot == self.end:
+            return final
+        return _predict(self.to_logits(seen) if seen.shape == residual.shape else seen)
+
+    def _seen(self, spot: Spot, residual: Float[Tensor, "row d_model"]) -> Tensor:
+        assert self.lens is not None
+        seen: Any = self.lens(*spot, residual)
+        allowed = [list(residual.shape), [len(residual), self.vocab]]
+        if not isinstance(seen, Tensor) or list(seen.shape) not in allowed:
+            came = f"shape {list(seen.shape)}" if isinstance(seen, Tensor) else f"type {type(seen).__name__}"
+            raise ValueError(
+                f"a lens has to turn rows of the residual stream, {allowed[0]}, into a tensor of that shape or into "
+                f"logits, {allowed[1]}; for {spot[0]!r} of layer {spot[1]} it returned something of {came}."
+            )
+        return seen.to(residual)
+
+
+def _read(
+    reading: _Reading, measure: "Callable[[_Prediction, _Prediction, slice], tuple[Tensor, ...]]"
+) -> list[Tensor]:
+    """What ``measure`` makes of the prediction at each spot and the final one, as [site, batch, position, ...]."""
+    stream = residual_streams(reading.model, reading.tokens, {*reading.spots, reading.end})
+    chunks = []
+    with torch.no_grad():
+        for start in range(0, reading.tokens.numel(), reading.chunk):
+            rows = slice(start, start + reading.chunk)
+            final = _predict(reading.to_logits(stream[reading.end][rows]))
+            predicted = (reading.predict(spot, stream[spot][rows], final) for spot in reading.spots)
+            chunks.append([measure(here, final, rows) for here in predicted])
+    shape = len(reading.spots), *reading.tokens.shape
+    return [found.reshape(*shape, *found.shape[2:]) for found in _join(chunks)]
+
+
 # -- from logits to a few numbers
 
 
 @dataclass(frozen=True)
 class _Prediction:
-    """Some rows of logits, in float32 and moved so that the largest of a row is 0: exp cannot overflow."""
+    """What some rows of logits say, in float32."""
 
-    logits: Float[Tensor, "row vocab"]
+    log_probs: Float[Tensor, "row vocab"]
     probs: Float[Tensor, "row vocab"]
-    log_total: Float[Tensor, " row"]  # so that log p = logits - log_total
 
     def cross_entropy(self, truth: Float[Tensor, "row vocab"]) -> Float[Tensor, " row"]:
         """-sum of truth * log p, in nats; with its own probabilities, the entropy."""
-        return self.log_total - (truth * self.logits).sum(-1)
+        minus: Tensor = torch.linalg.vecdot(truth, self.log_probs)
+        return -minus
+
+    def top(self, k: int) -> tuple[Int[Tensor, "row k"], Float[Tensor, "row k"]]:
+        """The k most likely tokens and their probabilities."""
+        top = self.probs.topk(k)
+        return top.indices, top.values
+
+    def of(self, tokens: Int[Tensor, "row token"]) -> tuple[Int[Tensor, "row token"], Float[Tensor, "row token"]]:
+        """The ranks and the probabilities of some tokens of each row."""
+        at = self.log_probs.gather(1, tokens)
+        ranks = [(self.log_probs > each[:, None]).count_nonzero(-1) for each in at.T]  # one token, one pass: no 3D
+        return torch.stack(ranks, -1), at.exp()
 
 
 def _predict(logits: Float[Tensor, "row vocab"]) -> _Prediction:
-    logits = logits.float()
-    logits = logits - logits.amax(-1, keepdim=True)
-    probs = logits.exp()
-    total = probs.sum(-1, keepdim=True)
-    return _Prediction(logits, probs.div_(total), total.log().squeeze(-1))
-
-
-def _measure(here: _Prediction, final: _Prediction, wanted: Int[Tensor, " row"], k: int) -> tuple[Tensor, ...]:
-    """top tokens [row, k], their probabilities [row, k], entropy, KL, rank and probability of the target [row]."""
-    top = here.probs.topk(k)
-    kl = here.cross_entropy(final.probs) - final.cross_entropy(final.probs)
-    at = wanted[:, None]
-    rank = (here.logits > here.logits.gather(1, at)).sum(-1)
-    prob = here.probs.gather(1, at).squeeze(1)
-    return top.indices, top.values, here.cross_entropy(here.probs), kl.clamp(min=0), rank, prob
+    log_probs = logits.float().log_softmax(-1)
+    return _Prediction(log_probs, log_probs.exp())
 
 
 def _join(chunks: list[list[tuple[Tensor, ...]]]) -> list[Tensor]:
@@ -183,8 +306,11 @@ def _join(chunks: list[list[tuple[Tensor, ...]]]) -> list[Tensor]:
 # -- what can be asked for
 
 
-def _spots(model: Any, sites: Where | Sequence[Where]) -> list[Spot]:
-    """``sites`` spelled out as (site, layer) pairs, in the order in which they are named."""
+def spell_out(model: Any, sites: Where | Sequence[Where]) -> list[Spot]:
+    """``sites`` as (site, layer) pairs, in the order in which they are named; a site means all its layers.
+
+    Raises `ValueError` for what is no residual stream, or not of this model.
+    """
     one = isinstance(sites, str) or (len(sites) == 2 and isinstance(sites[1], int))
     wheres: list[Any] = [sites] if one else list(sites)
     n_layers = Tap(model, wheres).anatomy.n_layers  # a tap checks that they exist
@@ -196,25 +322,30 @@ def _spots(model: Any, sites: Where | Sequence[Where]) -> list[Spot]:
     return [(site, layer % n_layers) for site, layers in pairs for layer in layers]
 
 
-def _check(model: Any, tokens: Tensor, k: int, target: Tensor | None, chunk: int) -> None:
-    vocab = model.get_output_embeddings().weight.shape[0]
+def check_tokens(model: Any, tokens: Int[Tensor, "batch position"]) -> None:
+    """Raise `ValueError` for tokens that ``model`` cannot read, and for a model in training mode."""
     longest = anatomy(model).max_context
-    if tokens.ndim != 2 or tokens.numel() == 0:
-        raise ValueError(f"tokens have to be [batch, position], at least one of each; they are {list(tokens.shape)}.")
+    if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.numel() == 0:
+        came = list(tokens.shape) if isinstance(tokens, Tensor) else f"of type {type(tokens).__name__}"
+        raise ValueError(f"tokens have to be a tensor [batch, position], at least one of each; they are {came}.")
     if longest is not None and tokens.shape[1] > longest:
         raise ValueError(f"the text is {tokens.shape[1]} tokens long, but this model's context holds {longest}.")
+    _check_ids("tokens", tokens, len(anatomy(model).W_E()))
+    if model.training:
+        raise ValueError("this model is in training mode, where dropout blurs what it says; call model.eval() first.")
+
+
+def _check_target(reading: _Reading, target: Tensor | None) -> None:
     assert target is not None
+    tokens = reading.tokens
     if target.ndim != 2 or len(target) != len(tokens) or target.shape[1] > tokens.shape[1]:
         raise ValueError(
             f"target has to be [batch, position], at most {list(tokens.shape)} as tokens are; it is "
             f"{list(target.shape)}."
         )
-    for name, ids in (("tokens", tokens), ("target", target)):
-        if ids.is_floating_point() or (ids.numel() and not 0 <= ids.min() <= ids.max() < vocab):
-            raise ValueError(f"{name} have to be whole numbers from 0 to {vocab - 1}, the ids of this vocabulary.")
-    if not 1 <= k <= vocab:
-        raise ValueError(f"k has to be between 1 and {vocab}, the size of the vocabulary; it is {k}.")
-    if chunk < 1:
-        raise ValueError(f"chunk has to be at least 1 position; it is {chunk}.")
-    if model.training:
-        raise ValueError("this model is in training mode, where dropout blurs what it says; call model.eval() first.")
+    _check_ids("target", target, reading.vocab)
+
+
+def _check_ids(name: str, ids: Tensor, vocab: int) -> None:
+    if ids.is_floating_point() or (ids.numel() and not 0 <= ids.min() <= ids.max() < vocab):
+        raise ValueError(f"{name} have to be whole numbers from 0 to {vocab - 1}, the ids of this vocabulary.")

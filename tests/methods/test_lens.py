@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 
 from interpwidgets import Tap, load
-from interpwidgets.methods.lens import FINAL_NORM, Lens, logit_lens, readout
+from interpwidgets.methods.lens import Lens, follow, logit_lens, readout
 from interpwidgets.models.anatomy import anatomy
-from interpwidgets.models.families import FAMILIES
 
 VOCAB, D_MODEL, N_LAYERS = 61, 32, 3
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -217,6 +216,87 @@ def test_the_model_is_left_as_it_was_and_nothing_carries_gradients(model: Any) -
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+# -- tokens that are followed, and other lenses ------------------------------------------------------------------------
+
+
+def test_followed_tokens_have_the_ranks_and_probabilities_that_the_whole_vocabulary_gives(model: Any) -> None:
+    tokens, chosen = ids(), torch.tensor([7, 3, 7, 40])
+    with torch.no_grad(), Tap(model, ["resid_pre", "resid_post"]) as tap:
+        model(tokens)
+        streams = torch.cat([tap["resid_pre", 0][None], tap["resid_post"]])
+        log_probs = readout(model)(streams).log_softmax(-1)
+    path = follow(model, tokens, chosen, sites=[("resid_pre", 0), "resid_post"], chunk=4)
+    of_chosen = log_probs[..., chosen]
+    torch.testing.assert_close(path.prob, of_chosen.exp(), rtol=1e-4, atol=1e-6)
+    assert torch.equal(path.rank, (log_probs[..., None, :] > of_chosen[..., None]).sum(-1))
+    assert path.sites[0] == ("resid_pre", 0)
+    assert torch.equal(path.tokens, chosen)
+
+
+def test_following_the_tokens_that_come_next_is_what_the_lens_says_of_its_target() -> None:
+    model, tokens = build("gemma2"), ids(1, 6)
+    lens, path = logit_lens(model, tokens), follow(model, tokens, tokens[0])
+    at = torch.arange(5)
+    assert torch.equal(path.rank[:, 0, at, at + 1], lens.target_rank[:, 0])
+    torch.testing.assert_close(path.prob[:, 0, at, at + 1], lens.target_prob[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("followed", "sentence"),
+    [
+        (torch.tensor([]), r"\[token\], at least one; they are \[0\]"),
+        (torch.tensor([[1, 2]]), r"\[token\], at least one; they are \[1, 2\]"),
+        (torch.tensor([VOCAB]), f"the tokens to follow have to be whole numbers from 0 to {VOCAB - 1}"),
+    ],
+)
+def test_what_cannot_be_followed_is_said_in_one_sentence(followed: Tensor, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        follow(build("gpt2"), ids(), followed)
+
+
+def nothing(site: str, layer: int, residual: Tensor) -> Tensor:
+    return residual
+
+
+def test_a_lens_that_does_nothing_is_the_logit_lens_to_the_last_bit(model: Any) -> None:
+    tokens = ids()
+    for plain, seen in zip(
+        fields(logit_lens(model, tokens)), fields(logit_lens(model, tokens, lens=nothing)), strict=True
+    ):
+        assert torch.equal(plain, seen)
+
+
+def test_a_lens_may_return_logits_and_is_told_where_it_looks(model: Any) -> None:
+    tokens, asked = ids(), []
+    read = readout(model)
+
+    def logits(site: str, layer: int, residual: Tensor) -> Tensor:
+        asked.append((site, layer, len(residual)))
+        return read(residual)
+
+    lens = logit_lens(model, tokens, sites=[("resid_pre", 0), "resid_post"], lens=logits, chunk=10)
+    plain = logit_lens(model, tokens, sites=[("resid_pre", 0), "resid_post"], chunk=10)
+    torch.testing.assert_close(lens.top_probs, plain.top_probs)
+    torch.testing.assert_close(lens.kl, plain.kl, rtol=1e-4, atol=1e-5)
+    assert asked == [(*spot, rows) for rows in (10, 8) for spot in lens.sites]
+
+
+def test_the_end_is_the_models_own_even_if_a_lens_blurs_the_last_layer() -> None:
+    model, tokens = build("gpt2"), ids()
+    blind = logit_lens(model, tokens, lens=lambda *_: torch.zeros(18, VOCAB))
+    end = own_logits(model, tokens).log_softmax(-1)
+    away = torch.tensor(float(VOCAB)).log() + (end.exp() * end).sum(-1)  # KL(end || uniform)
+    torch.testing.assert_close(blind.kl, away.expand(N_LAYERS, -1, -1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("returned", "came"), [(torch.zeros(18, 5), r"shape \[18, 5\]"), (None, "type NoneType"), (7, "type int")]
+)
+def test_a_lens_that_returns_something_else_is_refused(returned: Any, came: str) -> None:
+    with pytest.raises(ValueError, match=rf"\[18, 32\].*\[18, 61\]; for 'resid_post' of layer 0 it returned .*{came}"):
+        logit_lens(build("gpt2"), ids(), lens=lambda *_: returned)
+
+
 # -- what cannot be --------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +340,3 @@ def test_bert_is_refused() -> None:
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
     with pytest.raises(ValueError, match="BertForMaskedLM has no last norm before its unembedding"):
         logit_lens(tf.BertForMaskedLM(tf.BertConfig(vocab_size=VOCAB, **sizes)).eval(), ids())
-
-
-def test_every_family_but_bert_has_its_last_norm_in_the_table() -> None:
-    assert set(FAMILIES) - set(FINAL_NORM) == {"bert"}
