@@ -1,4 +1,4 @@
-"""Ablation, attribution and circuits: identities that hold for every model, and null cases."""
+"""Ablation and circuits: identities that hold for every model, and null cases."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,6 @@ import torch
 from interpwidgets import Tap, load
 from interpwidgets.data.repeats import repeated_tokens
 from interpwidgets.methods.ablation import mean_ablate, zero_ablate
-from interpwidgets.methods.attribution import head_logit_attribution, logit_direction
 from interpwidgets.methods.circuits import composition_score, copying_score
 from interpwidgets.models.anatomy import anatomy
 
@@ -57,34 +56,6 @@ def test_a_zero_ablated_head_writes_nothing() -> None:
     written = anatomy(model).heads(tap["z", 0], 0)
     assert not written[:, :, 1].any()
     assert written[:, :, 0].any()
-
-
-# -- attribution -----------------------------------------------------------------------------------------------------
-
-
-def test_with_the_norm_frozen_the_parts_add_up_to_the_logit() -> None:
-    model: Any = load("attn2l")
-    tokens = repeated_tokens(4, 10, seed=2)
-    with torch.no_grad(), Tap(model, ["z", "resid_pre", "resid_post"]) as tap:
-        logits = model(tokens).logits[:, :-1]
-        norm = model.model.norm
-        direction = logit_direction(model.unembed.weight, norm.weight, tokens[:, 1:])
-        scale = (tap["resid_post", 1].var(-1, correction=0) + norm.eps).sqrt()[:, :-1]
-        heads = sum(
-            head_logit_attribution(tap["z", layer][:, :-1], anatomy(model).W_O(layer), direction, scale).sum(-1)
-            for layer in (0, 1)
-        )
-        embedding = (tap["resid_pre", 0][:, :-1] * direction).sum(-1) / scale
-        bias = (model.unembed.weight[tokens[:, 1:]] - model.unembed.weight.mean(0)) @ norm.bias
-    right = logits.gather(-1, tokens[:, 1:, None]).squeeze(-1) - logits.mean(-1)
-    torch.testing.assert_close(heads + embedding + bias, right, rtol=1e-4, atol=1e-4)
-
-
-def test_a_head_that_writes_nothing_adds_nothing() -> None:
-    z, W_O = torch.randn(2, 3, 4, 5), torch.randn(4, 5, 6)
-    z[:, :, 1] = 0
-    result = head_logit_attribution(z, W_O, torch.randn(2, 3, 6), torch.ones(2, 3))
-    assert not result[:, :, 1].any()
 
 
 # -- circuits --------------------------------------------------------------------------------------------------------
