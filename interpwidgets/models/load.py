@@ -98,42 +98,69 @@ def load(
         )
     place, kind = _device(device), _dtype(dtype)
     if checkpoint is not None:
-        _check_checkpoint(str(name), checkpoint)
+        _check_checkpoint(name, checkpoint)
     if name == "demo":
         model: Any = demo().to(kind)  # type: ignore[arg-type]
     elif name in shipped.SHIPPED:
+        _check_files(str(name), series=checkpoint is not None)
         model = _from_directory(shipped.WEIGHTS / name, str(name), kind)
-        if checkpoint is not None and (weights := shipped.weights_at(str(name), checkpoint)) is not None:
-            model.load_state_dict(weights)
-            model.name_or_path = f"{name}@{checkpoint}"
     else:
         directory = Path(name).expanduser()
         model = _from_directory(directory if directory.exists() else _from_hub(name), str(name), kind)
+    if checkpoint is not None:
+        _go_back(model, name, checkpoint)
     return cast(PreTrainedModel, model.to(place))
 
 
-def checkpoints(name: str) -> list[int]:
-    """The steps of training at which the built-in model ``name`` was kept, in order; the last is the finished model.
+def checkpoints(name: str | Path) -> list[int]:
+    """The steps of training at which the model ``name`` was kept, in order; the last is the finished model.
 
     ``checkpoints("attn2l")`` gives what ``load("attn2l", checkpoint=...)`` takes; [] for a model without a series.
-    Raises `LoadError` for a name that is not built in.
+    ``name`` is that of a built-in model, or a directory that ``interpwidgets zoo train`` has written.
+    Raises `LoadError` for any other.
     """
-    if name not in BUILT_IN:
-        guess = get_close_matches(str(name), BUILT_IN, n=1)
-        hint = f"did you mean {guess[0]!r}?" if guess else f"built in are {', '.join(BUILT_IN)}."
-        raise LoadError(f"there is no built-in model {name!r}; {hint}")
-    return shipped.steps_of(name) if name in shipped.SHIPPED else []
+    folder = _folder(name)
+    try:
+        return [] if folder is None else shipped.steps_in(folder)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        raise LoadError(f"{folder}/{shipped.SERIES} is damaged, or is not a series of steps of training.") from None
 
 
-def _check_checkpoint(name: str, checkpoint: object) -> None:
+def _folder(name: str | Path) -> Path | None:
+    """Where the files of a model on this disk are; None for the one that has none."""
+    if name == "demo":
+        return None
+    if name in shipped.SHIPPED:
+        return shipped.WEIGHTS / name
+    if (directory := Path(name).expanduser()).is_dir():
+        return directory
+    guess = get_close_matches(str(name), BUILT_IN, n=1)
+    hint = f"did you mean {guess[0]!r}?" if guess else f"built in are {', '.join(BUILT_IN)}."
+    raise LoadError(f"there is no built-in model {str(name)!r}; {hint}")
+
+
+def _check_checkpoint(name: str | Path, checkpoint: object) -> None:
     steps = checkpoints(name)
     if not steps:
         series = [each for each in BUILT_IN if checkpoints(each)]
-        raise LoadError(f"no steps of the training of {name!r} were kept; they were for {', '.join(series)}.")
+        raise LoadError(f"no steps of the training of {str(name)!r} were kept; they were for {', '.join(series)}.")
     if checkpoint not in steps:
         raise LoadError(
-            f"{name!r} was kept at the steps {', '.join(map(str, steps))}; there is none at {checkpoint!r}."
+            f"{str(name)!r} was kept at the steps {', '.join(map(str, steps))}; there is none at {checkpoint!r}."
         )
+
+
+def _check_files(name: str, series: bool) -> None:
+    if damage := shipped.damage(name, series):
+        raise LoadError(f"{damage}; install interpwidgets again to get {name!r} back.")
+
+
+def _go_back(model: Any, name: str | Path, step: int) -> None:
+    """Give ``model`` the weights that it had at ``step``."""
+    weights = shipped.weights_at(cast(Path, _folder(name)), step)
+    if weights is not None:
+        model.load_state_dict(weights, strict=False)  # a weight that two modules share has one name in the series
+        model.name_or_path = f"{name}@{step}"
 
 
 # -- where from

@@ -22,9 +22,8 @@ Sources: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"
 Learning and Induction Heads".
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +35,7 @@ from interpwidgets.models.attention_only import AttentionOnlyConfig, AttentionOn
 from interpwidgets.models.words import WordTokenizer
 from interpwidgets.zoo.accept_induction import accept_attn0l, accept_attn1l, accept_attn2l
 from interpwidgets.zoo.spec import Made, Progress, ZooModel
+from interpwidgets.zoo.training import Training, accelerator, fit
 
 SEED = 2  # of 0 to 3, which all pass, the one whose layer 0 divides the work most clearly: one head does all of it
 STEPS = 1500
@@ -46,14 +46,22 @@ KEPT = (0, 100, 200, 250, 300, 350, 400, 500, 600, 800, 1000)  # of attn2l, with
 
 
 def train(
-    n_layers: int, seed: int = SEED, steps: int = STEPS, keep: tuple[int, ...] = (), progress: Progress | None = None
+    n_layers: int,
+    seed: int = SEED,
+    steps: int = STEPS,
+    keep: tuple[int, ...] = (),
+    progress: Progress | None = None,
+    state: Path | None = None,
 ) -> Made:
-    """Train an attention-only transformer from nothing, on one processor: 25 seconds for two layers.
+    """Train an attention-only transformer from nothing: 25 seconds for two layers on one processor.
 
-    The same seed gives the same weights, to the last bit, on the same machine.
+    The same seed gives the same weights, to the last bit, on the same machine. See `interpwidgets.zoo.training.fit` for
+    ``progress`` and ``state``.
     """
     torch.manual_seed(seed)
-    model = AttentionOnlyForCausalLM(AttentionOnlyConfig(n_layers=n_layers))
+    place = accelerator()
+    model: Any = AttentionOnlyForCausalLM(AttentionOnlyConfig(n_layers=n_layers)).to(place)  # type: ignore[arg-type]
+    model.tokenizer = WordTokenizer()
     heads = [weight for name, weight in model.named_parameters() if ".attention." in name]
     others = [weight for name, weight in model.named_parameters() if ".attention." not in name]
     optimizer = torch.optim.AdamW(
@@ -61,25 +69,15 @@ def train(
         lr=RATE, betas=(0.9, 0.98),
     )  # fmt: skip
     stream = torch.Generator().manual_seed(seed)
-    series: dict[int, dict[str, Tensor]] = {}
-    with _one_thread():
-        for step in range(steps):
-            if step in keep:
-                series[step] = {name: weight.clone() for name, weight in model.state_dict().items()}
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * _schedule(step, steps)
-            tokens, _ = random_periods(BATCH, stream)
-            logits = model(tokens).logits
-            loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if progress is not None:
-                progress(step + 1, loss.item())
-    finished: Any = model
-    finished.eval()
-    finished.tokenizer = WordTokenizer()
-    return Made(finished, series)
+
+    def loss(step: int) -> Tensor:
+        tokens = random_periods(BATCH, stream)[0].to(place)
+        logits = model(tokens).logits
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+    recipe = {"layers": n_layers, "seed": seed, "steps": steps}
+    rate = partial(_schedule, steps=steps)
+    return fit(Training(model, [optimizer], loss, steps, recipe, [stream], rate, keep), state, progress)
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -87,21 +85,12 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 100) * max(0.02, min(1.0, (1 - step / steps) / 0.4))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices of 64 columns gain nothing from a second thread, and sums in one order are the same every time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _spec(n_layers: int, accept: Any, keep: tuple[int, ...] = ()) -> ZooModel:
+def _spec(n_layers: int, accept: Any, purpose: str, limits: str, keep: tuple[int, ...] = ()) -> ZooModel:
     config = AttentionOnlyConfig(n_layers=n_layers)
     return ZooModel(
         name=f"attn{n_layers}l",
+        purpose=purpose,
+        limits=limits,
         architecture=(
             f"attention-only transformer: {n_layers} layers, {config.n_heads} heads of {config.d_head}, residual "
             f"stream of {config.d_model}, learned positions, a norm before each layer and at the end, no MLP"
@@ -121,4 +110,15 @@ def _spec(n_layers: int, accept: Any, keep: tuple[int, ...] = ()) -> ZooModel:
     )
 
 
-MODELS = (_spec(2, accept_attn2l, KEPT), _spec(1, accept_attn1l), _spec(0, accept_attn0l))
+_LIMITS = "It knows 64 words, which mean nothing to it, and reads at most 47 of them."
+
+MODELS = (
+    _spec(
+        2, accept_attn2l,
+        "The smallest transformer in which induction heads grow, and how they grow, step by step.",
+        _LIMITS + " Which head does what changes with the seed.",
+        KEPT,
+    ),
+    _spec(1, accept_attn1l, "What one layer of attention can do about repeats: bet on words of the same row.", _LIMITS),
+    _spec(0, accept_attn0l, "What is left without attention: a table of what follows what.", _LIMITS),
+)  # fmt: skip

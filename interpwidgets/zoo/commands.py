@@ -8,7 +8,6 @@ Each imports what it needs when it runs, so that ``--help`` answers at once.
 
 from difflib import get_close_matches
 from pathlib import Path
-from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,12 +36,14 @@ def show(name: str) -> None:
     """Show the card of the model NAME: what it is, how it was trained, what was measured."""
     import json
 
-    from interpwidgets.models.shipped import SHIPPED, WEIGHTS, steps_of
+    from interpwidgets.models.load import checkpoints
+    from interpwidgets.models.shipped import CARD, SHIPPED, WEIGHTS
 
     _spec(name)
     click.echo(f"{name}: {SHIPPED[name]}\n")
-    _lines(json.loads((WEIGHTS / name / "card.json").read_text(encoding="utf-8")))
-    if steps := steps_of(name):
+    card = json.loads((WEIGHTS / name / CARD).read_text(encoding="utf-8"))
+    _lines({part: value for part, value in card.items() if part != "files"})
+    if steps := checkpoints(name):
         click.echo(f"checkpoints: {', '.join(map(str, steps))}")
 
 
@@ -54,19 +55,24 @@ def show(name: str) -> None:
 def train(name: str, out: Path | None) -> None:
     """Train the model NAME from nothing, and write it where `load` can open it.
 
-    Ends with status 1 if it came out wrong.
+    Run it again after a kill, and it goes on. Ends with status 1 if the model came out wrong.
     """
-    from interpwidgets.zoo.save import save
+    from interpwidgets.zoo.save import SaveError, save
+    from interpwidgets.zoo.training import TrainingError
 
     spec, out = _spec(name), out or Path(name)
     if out.exists() and any(out.iterdir()):
         raise click.ClickException(f"{out} is not empty; name another folder with --out, or remove it.")
-    begin, steps = process_time(), spec.recipe["steps"]
-    with click.progressbar(length=steps, label=name) as bar:
-        made = spec.train(progress=lambda step, loss: bar.update(1))
-    click.echo(f"{name} took {process_time() - begin:.0f} seconds of processor time.")
-    measured = spec.accept(made.model)
-    save(spec, made, out, measured)
+    state = out.with_name(f"{out.name}.training")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with click.progressbar(length=spec.recipe["steps"], label=name) as bar:
+            made = spec.train(progress=lambda step, loss: bar.update(step - bar.pos), state=state)
+        measured = save(spec, made, out)
+    except (TrainingError, SaveError) as error:
+        raise click.ClickException(str(error)) from None
+    state.unlink(missing_ok=True)
+    click.echo(f"{name} took {made.minutes:.1f} minutes of processor time.")
     _report(measured)
     click.echo(f'It is in {out}. In Python: load("{out}")')
     if not all(found.ok for found in measured.values()):
@@ -77,13 +83,17 @@ def train(name: str, out: Path | None) -> None:
 @click.argument("name", required=False)
 def verify(name: str | None) -> None:
     """Measure the shipped model NAME again, or all of them. Ends with status 1 if one fails."""
-    from interpwidgets.models.load import load
+    from interpwidgets.models.load import LoadError
     from interpwidgets.zoo.registry import ZOO
+    from interpwidgets.zoo.spec import measure
 
     failed = False
     for spec in [_spec(name)] if name else ZOO.values():
         click.echo(spec.name)
-        measured = spec.accept(load(spec.name))
+        try:
+            measured = measure(spec, spec.name)
+        except LoadError as error:
+            raise click.ClickException(str(error)) from None
         _report(measured)
         failed |= not all(found.ok for found in measured.values())
     if failed:

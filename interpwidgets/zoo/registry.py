@@ -8,4 +8,8 @@ ZOO["attn2l"].train()
 from interpwidgets.zoo import attention_only
 from interpwidgets.zoo.spec import ZooModel
 
-ZOO: dict[str, ZooModel] = {spec.name: spec for spec in attention_only.MODELS}
+_RECIPES = (
+    attention_only,
+)  # fmt: skip
+
+ZOO: dict[str, ZooModel] = {spec.name: spec for recipe in _RECIPES for spec in recipe.MODELS}
