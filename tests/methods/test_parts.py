@@ -1,16 +1,11 @@
-"""Ablation and circuits: identities that hold for every model, and null cases."""
+"""Circuits: identities that hold for every model, and null cases."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 
-from interpwidgets import Tap, load
-from interpwidgets.data.repeats import repeated_tokens
-from interpwidgets.methods.ablation import mean_ablate, zero_ablate
 from interpwidgets.methods.circuits import composition_score, copying_score
-from interpwidgets.models.anatomy import anatomy
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,38 +19,6 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-# -- ablation --------------------------------------------------------------------------------------------------------
-
-
-def test_a_mean_ablated_head_is_the_same_everywhere_and_the_others_stay() -> None:
-    z = torch.randn(3, 5, 4, 2)
-    before = z.clone()
-    new = mean_ablate(z, 2)
-    assert torch.equal(z, before)
-    torch.testing.assert_close(new[:, :, 2], z[:, :, 2].mean((0, 1)).expand(3, 5, 2))
-    assert torch.equal(new[:, :, [0, 1, 3]], z[:, :, [0, 1, 3]])
-
-
-def test_ablating_a_constant_head_changes_nothing() -> None:
-    z = torch.randn(4, 2).expand(3, 5, 4, 2)
-    torch.testing.assert_close(mean_ablate(z, 1), z)
-
-
-def test_ablating_twice_is_ablating_once() -> None:
-    z = torch.randn(3, 5, 4, 2)
-    torch.testing.assert_close(mean_ablate(mean_ablate(z, 1), 1), mean_ablate(z, 1))
-
-
-def test_a_zero_ablated_head_writes_nothing() -> None:
-    model: Any = load("attn2l")
-    tokens = repeated_tokens(2, 6)
-    with torch.no_grad(), Tap(model, ["z"], {("z", 0): lambda z: zero_ablate(z, 1)}) as tap:
-        model(tokens)
-    written = anatomy(model).heads(tap["z", 0], 0)
-    assert not written[:, :, 1].any()
-    assert written[:, :, 0].any()
 
 
 # -- circuits --------------------------------------------------------------------------------------------------------
