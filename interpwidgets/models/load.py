@@ -7,15 +7,16 @@
     model = load("attn2l", checkpoint=600)     # the same in the middle of its training; checkpoints("attn2l")
     model = load("./my-model")         # a directory with config.json and *.safetensors
     model = load("gpt2")               # downloaded once, from then on read from the cache
+    model = load("./my-model.gguf")    # one file, its weights unpacked (interpwidgets.models.gguf)
     model.tokenizer("The cat sat")
 
 What comes back is the library's own model in evaluation mode, with its tokenizer attached as ``model.tokenizer``.
-Only safetensors weights are read, and no code that comes with a model is ever run.
+Only safetensors and GGUF weights are read, and no code that comes with a model is ever run.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -38,7 +39,6 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -48,6 +48,7 @@ from transformers.utils import logging
 
 from interpwidgets._errors import Told
 from interpwidgets.models import attention_only, shipped, words  # noqa: F401, the library learns their classes
+from interpwidgets.models.gguf import GGUFError, open_gguf, tokenizer_in
 from interpwidgets.models.tiny import demo
 
 BUILT_IN = ("demo", *shipped.SHIPPED)
@@ -63,7 +64,6 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _OPENERS = (  # how the name of an architecture ends, and the class that opens it with its output layer
     (("ForCausalLM", "LMHeadModel"), AutoModelForCausalLM),
     (("ForMaskedLM", "ForPreTraining"), AutoModelForMaskedLM),
-    (("ForSequenceClassification",), AutoModelForSequenceClassification),
 )
 
 
@@ -78,10 +78,11 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> PreTrainedModel:
-    """Load a model by the name of a built-in one ("attn2l"), a directory, or a name on the Hugging Face hub ("gpt2").
+    """Load a model by the name of a built-in one ("attn2l"), a directory, a GGUF file, or a name on the hub ("gpt2").
 
     Arguments:
-        name: names of built-in models come first, then directories (absolute, relative, ``~``), then the hub.
+        name: names of built-in models come first, then directories and files (absolute, relative, ``~``), then the
+            Hugging Face hub.
         checkpoint: a step of training, one of ``checkpoints(name)``; the finished model unless given.
         device: where the weights go, such as ``"cuda"``; the processor unless told otherwise.
         dtype: the type of the weights, such as ``"bfloat16"``; ``torch.float32`` unless told otherwise.
@@ -89,8 +90,9 @@ def load(
     Returns the library's own `PreTrainedModel` in evaluation mode, with its language-modelling head where it has one
     and with ``model.tokenizer``, which is None where a directory has no tokenizer files.
 
-    Raises `LoadError`, in one sentence, for a name that leads nowhere, a directory that is not a model, an architecture
-    that the installed transformers does not know, pickled weights, or a checkpoint, device or dtype that is not there.
+    Raises `LoadError`, in one sentence, for a name that leads nowhere, a directory or file that is not a (whole) model,
+    an architecture that the installed transformers does not know, pickled weights, or a checkpoint, device or dtype
+    that is not there.
     """
     if not isinstance(name, str | Path):
         raise LoadError(f"load() takes a name or a path, but got {name!r} ({type(name).__name__}).")
@@ -107,8 +109,11 @@ def load(
         _check_files(str(name), series=checkpoint is not None)
         model = _from_directory(shipped.WEIGHTS / name, str(name), kind)
     else:
-        directory = Path(name).expanduser()
-        model = _from_directory(directory if directory.exists() else _from_hub(name), str(name), kind)
+        path = Path(name).expanduser()
+        if path.suffix == ".gguf" and path.is_file():
+            model = _from_gguf(path, str(name), kind)
+        else:
+            model = _from_directory(path if path.exists() else _from_hub(name), str(name), kind)
     if checkpoint is not None:
         _go_back(model, name, checkpoint)
     return cast(PreTrainedModel, model.to(place))
@@ -207,7 +212,7 @@ def _from_directory(directory: Path, name: str, dtype: torch.dtype) -> PreTraine
     _check(directory)
     config = _config(directory)
     try:
-        with _progress_bar_for(directory):
+        with _progress_bar_for(directory.glob("*.safetensors")):
             model, report = _class_for(config).from_pretrained(
                 directory, config=config, dtype=dtype, use_safetensors=True, local_files_only=True,
                 output_loading_info=True,
@@ -221,15 +226,27 @@ def _from_directory(directory: Path, name: str, dtype: torch.dtype) -> PreTraine
             f"such as {missing[0]!r}."
         )
     model.name_or_path = name
-    model.tokenizer = _tokenizer(directory)
+    model.tokenizer = _tokenizer_of(directory, _tokenizer)
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def _from_gguf(file: Path, name: str, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        with _progress_bar_for([file]):
+            model: Any = open_gguf(file, dtype)
+    except GGUFError as error:
+        raise LoadError(str(error)) from None
+    model.name_or_path = name
+    model.tokenizer = _tokenizer_of(file, tokenizer_in)
     loaded: PreTrainedModel = model.eval()
     return loaded
 
 
 @contextmanager
-def _progress_bar_for(directory: Path) -> Iterator[None]:
+def _progress_bar_for(weights: Iterable[Path]) -> Iterator[None]:
     """The library draws a progress bar while it reads weights; for models that are there at once, it does not."""
-    small = sum(file.stat().st_size for file in directory.glob("*.safetensors")) < _WORTH_A_BAR
+    small = sum(file.stat().st_size for file in weights) < _WORTH_A_BAR
     if not (small and logging.is_progress_bar_enabled()):
         yield
         return
@@ -242,12 +259,12 @@ def _progress_bar_for(directory: Path) -> Iterator[None]:
 
 def _check(directory: Path) -> None:
     """Everything that can be seen from outside: is this a directory that holds a model?"""
-    if directory.suffix == ".gguf":
-        raise LoadError(f"{directory} is a GGUF file, which load() does not read yet; give a directory of safetensors.")
     if not directory.is_dir():
         raise LoadError(f"{directory} is a file; give the directory that holds config.json and the weights.")
     if not (directory / "config.json").is_file():
-        raise LoadError(f"{directory} has no config.json, so it is not the directory of a model.")
+        packed = next(iter(sorted(directory.glob("*.gguf"))), None)
+        hint = f"; give the GGUF file in it, {str(packed)!r}." if packed else ", so it is not the directory of a model."
+        raise LoadError(f"{directory} has no config.json{hint}")
     if any(directory.glob("*.safetensors")):
         return
     pickles = [file.name for pattern in _PICKLES for file in directory.glob(pattern)]
@@ -294,17 +311,24 @@ def _class_for(config: PreTrainedConfig) -> Any:
 def _tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
     if not any(True for pattern in _TOKENIZER_FILES for _ in directory.glob(pattern)):
         return None
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        directory, trust_remote_code=False, local_files_only=True
+    )
+    return tokenizer
+
+
+def _tokenizer_of(
+    place: Path, read: Callable[[Path], PreTrainedTokenizerBase | None]
+) -> PreTrainedTokenizerBase | None:
+    """The tokenizer that ``read`` finds; a model without one is of use, so an error there only warns."""
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            directory, trust_remote_code=False, local_files_only=True
-        )
+        return read(place)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         warn(
-            f"the tokenizer in {directory} could not be read, so model.tokenizer is None: {_first_line(error)}",
+            f"the tokenizer in {place} could not be read, so model.tokenizer is None: {_first_line(error)}",
             stacklevel=4,
         )
         return None
-    return tokenizer
 
 
 # -- how

@@ -130,7 +130,7 @@ def test_a_name_that_is_no_name_says_so(case: str) -> None:
 def test_files_are_told_from_directories(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").touch()
     (tmp_path / "x.safetensors").touch()
-    refused(tmp_path / "x.gguf", "GGUF file, which load.. does not read yet")
+    refused(tmp_path / "x.gguf", "is not a GGUF file, whatever its name")
     refused(tmp_path / "x.safetensors", "is a file; give the directory")
 
 
