@@ -2,24 +2,27 @@
 
     from functools import partial
     from interpwidgets import Tap
-    from interpwidgets.methods.ablation import ablate_sweep, mean_ablate, resample_ablate
+    from interpwidgets.methods.ablation import ablate_sweep, mean_ablate, resample
 
     with Tap(model, edits={("z", 0): partial(mean_ablate, head=1)}):            # one head
         model(tokens)
-    with Tap(model, edits={("mlp_out", 0): resample_ablate}):                   # a whole MLP
+    with Tap(model, edits={("mlp_out", 0): resample}):                          # a whole MLP
         model(tokens)
 
     ablate_sweep(model, tokens, metric, mean_ablate)                            # [layer, head, batch]
 
 What stands in the place of a part decides what is asked:
 
-- `zero_ablate`: nothing. Later layers may never have met a zero there, so the model may break for that alone.
-- `mean_ablate`: what the part says on average. What depends on the text and the position is gone.
-- `resample_ablate`: what the part says about another text. It is no stranger to later layers, but says wrong things.
+- nothing (`zero_ablate`, `silence`). Later layers may never have met a zero there, so the model may break for that
+  alone.
+- what the part says on average (`mean_ablate`, `average`). What depends on the text and the position is gone.
+- what the part says about another text (`resample_ablate`, `resample`). It is no stranger to later layers, but says
+  wrong things.
 
-Each takes what flows at a site of `Tap` and returns a copy with the part replaced. ``z`` is what a head has gathered,
-before its W_O: replacing it removes the head and leaves the rest of the layer alone. To put in what a part says about
-one text of your choice, see `interpwidgets.methods.patching`.
+Each takes what flows at a site of `Tap` and returns a copy: the first of each pair replaces one head of z, the second
+the whole of any site, such as attn_out and mlp_out. z is what a head has gathered, before its W_O: replacing it removes
+the head and leaves the rest of the layer alone. To put in what a part says about one text of your choice, see
+`interpwidgets.methods.patching`.
 """
 
 from collections.abc import Callable
@@ -39,33 +42,56 @@ BAR_AFTER = 2.0  # seconds
 Ablation = Callable[[Tensor, int], Tensor]
 
 
-def zero_ablate(x: Float[Tensor, "batch position *rest"], head: int | None = None) -> Tensor:
-    """A copy of ``x`` in which ``head`` is 0 everywhere; without ``head``, all of it.
+def zero_ablate(z: Float[Tensor, "batch query head d_head"], head: int) -> Float[Tensor, "batch query head d_head"]:
+    """A copy of ``z`` in which ``head`` is 0 everywhere.
 
-    ``x``: z [batch, position, head, d_head], or for ablations without ``head`` any site [batch, position, ...], such as
-    attn_out and mlp_out. Raises `ValueError` for a head that is not there.
+    Later layers may never have met a zero there; `mean_ablate` stays closer to what they know. Raises `ValueError` for
+    a head that is not there.
     """
-    return _replaced(x, head, torch.zeros_like)
+    return _replaced(z, head, silence)
 
 
-def mean_ablate(x: Float[Tensor, "batch position *rest"], head: int | None = None) -> Tensor:
-    """A copy of ``x`` in which ``head`` is its own mean over the batch and the positions: the same vector everywhere.
+def mean_ablate(z: Float[Tensor, "batch query head d_head"], head: int) -> Float[Tensor, "batch query head d_head"]:
+    """A copy of ``z`` in which ``head`` is its own mean over the batch and the queries: the same vector everywhere.
 
-    Arguments, without ``head`` as well, and errors are those of `zero_ablate`. The mean is that of the texts in this
-    run: the more of them, and the more alike place by place, the more it is a mean and nothing else.
+    What the head writes on average stays; what depends on the input or on the position is gone. Raises `ValueError` for
+    a head that is not there.
 
     Source: Wang et al. 2022, "Interpretability in the Wild": mean ablation, here over positions as well.
     """
-    return _replaced(x, head, lambda part: part.mean((0, 1), keepdim=True).expand_as(part))
+    return _replaced(z, head, average)
 
 
 def resample_ablate(
-    x: Float[Tensor, "batch position *rest"], head: int | None = None, generator: torch.Generator | None = None
-) -> Tensor:
-    """A copy of ``x`` in which ``head`` of each text is that of another text of the batch, at the same position.
+    z: Float[Tensor, "batch query head d_head"], head: int, generator: torch.Generator | None = None
+) -> Float[Tensor, "batch query head d_head"]:
+    """A copy of ``z`` in which ``head`` of each text is that of another text of the batch, at the same query.
+
+    Arguments, errors and the source are those of `resample`; also raises `ValueError` for a head that is not there.
+    """
+    return _replaced(z, head, lambda part: resample(part, generator))
+
+
+def silence(x: Float[Tensor, "batch position *rest"]) -> Float[Tensor, "batch position *rest"]:
+    """Zeros of the shape of ``x``: a part that says nothing."""
+    return torch.zeros_like(x)
+
+
+def average(x: Float[Tensor, "batch position *rest"]) -> Float[Tensor, "batch position *rest"]:
+    """The mean of ``x`` over the batch and the positions, in the place of each: a part that always says the same.
+
+    The mean is that of the texts in this run; the more of them, the less it knows of any.
+    """
+    return x.mean((0, 1), keepdim=True).expand_as(x).clone()
+
+
+def resample(
+    x: Float[Tensor, "batch position *rest"], generator: torch.Generator | None = None
+) -> Float[Tensor, "batch position *rest"]:
+    """``x`` with the texts of the batch dealt anew: a part that speaks of another text, at the same position.
 
     Which one is drawn at random, by ``generator`` if there is one: every text gives once and takes once, and none from
-    itself. Other arguments and errors are those of `zero_ablate`; also raises `ValueError` for a batch of one text.
+    itself. Raises `ValueError` for a batch of one text.
 
     Source: Chan et al. 2022, "Causal Scrubbing: a method for rigorously testing interpretability hypotheses":
     resampling ablation.
@@ -75,7 +101,7 @@ def resample_ablate(
     ring = torch.randperm(len(x), generator=generator, device=generator.device if generator else None).to(x.device)
     giver = torch.empty_like(ring)
     giver[ring] = ring.roll(1)  # each takes from its neighbour in a ring of all texts
-    return _replaced(x, head, lambda part: part[giver])
+    return x[giver]
 
 
 def ablate_sweep(
@@ -116,15 +142,15 @@ def _one_head(ablate: Ablation, head: int) -> Callable[[Tensor], Tensor]:
     return lambda z: ablate(z, head)
 
 
-def _replaced(x: Float[Tensor, "batch position *rest"], head: int | None, new: Callable[[Tensor], Tensor]) -> Tensor:
-    """A copy of ``x`` with what ``new`` makes of one head, or of all, in its place."""
-    if head is None:
-        return new(x).clone()
-    if x.ndim != 4:
-        raise ValueError(f"heads stand apart in z, [batch, position, head, d_head]; this tensor is {list(x.shape)}.")
-    n_heads = x.shape[2]
+def _replaced(
+    z: Float[Tensor, "batch query head d_head"], head: int, new: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "batch query head d_head"]:
+    """A copy of ``z`` with what ``new`` makes of one head in its place."""
+    if z.ndim != 4:
+        raise ValueError(f"heads stand apart in z, [batch, query, head, d_head]; this tensor is {list(z.shape)}.")
+    n_heads = z.shape[2]
     if not -n_heads <= head < n_heads:
         raise ValueError(f"there are {n_heads} heads, 0 to {n_heads - 1}; there is no head {head}.")
-    x = x.clone()
-    x[:, :, head] = new(x[:, :, head])
-    return x
+    z = z.clone()
+    z[:, :, head] = new(z[:, :, head])
+    return z

@@ -10,13 +10,22 @@ from torch import Tensor
 
 from interpwidgets import Tap
 from interpwidgets.methods import ablation
-from interpwidgets.methods.ablation import ablate_sweep, mean_ablate, resample_ablate, zero_ablate
+from interpwidgets.methods.ablation import (
+    ablate_sweep,
+    average,
+    mean_ablate,
+    resample,
+    resample_ablate,
+    silence,
+    zero_ablate,
+)
 from interpwidgets.methods.metrics import logit_difference
 from interpwidgets.models.anatomy import anatomy
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 METRIC = partial(logit_difference, right=5, wrong=9)
 ABLATIONS = [zero_ablate, mean_ablate, resample_ablate]
+WHOLE = [silence, average, resample]
 
 
 @pytest.fixture(autouse=True)
@@ -63,15 +72,18 @@ def test_resampling_is_repeated_by_its_seed() -> None:
     assert not torch.equal(draws[0], draws[2])
 
 
-@pytest.mark.parametrize("ablate", ABLATIONS)
-def test_without_a_head_the_whole_tensor_is_ablated(ablate: Callable[..., Tensor]) -> None:
+@pytest.mark.parametrize(("whole", "one"), [*zip(WHOLE, ABLATIONS, strict=True)])
+def test_a_whole_site_is_ablated_as_all_heads_one_by_one(whole: Any, one: Any) -> None:
     z = torch.randn(2, 5, 4, 2)  # of two texts, so that there is but one way to resample
-    heads = torch.stack([ablate(z, head)[:, :, head] for head in range(4)], 2)
-    torch.testing.assert_close(ablate(z), heads)
-    torch.testing.assert_close(ablate(z.flatten(2)), heads.flatten(2))
+    before = z.clone()
+    heads = torch.stack([one(z, head)[:, :, head] for head in range(4)], 2)
+    torch.testing.assert_close(whole(z), heads)
+    torch.testing.assert_close(whole(z.flatten(2)), heads.flatten(2))
+    whole(z).add_(1)
+    assert torch.equal(z, before)
 
 
-@pytest.mark.parametrize("ablate", ABLATIONS)
+@pytest.mark.parametrize("ablate", WHOLE)
 @pytest.mark.parametrize("site", ["z", "attn_out", "mlp_out", "pattern"])
 def test_every_ablation_is_an_edit_of_a_tap(tiny: Any, pair: Any, ablate: Callable[..., Tensor], site: str) -> None:
     model, tokens = tiny("gpt2"), pair[0]
