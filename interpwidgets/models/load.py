@@ -39,6 +39,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -64,6 +65,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _OPENERS = (  # how the name of an architecture ends, and the class that opens it with its output layer
     (("ForCausalLM", "LMHeadModel"), AutoModelForCausalLM),
     (("ForMaskedLM", "ForPreTraining"), AutoModelForMaskedLM),
+    (("ForSequenceClassification",), AutoModelForSequenceClassification),
 )
 
 
