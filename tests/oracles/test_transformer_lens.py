@@ -1,0 +1,180 @@
+"""What TransformerLens computes by its own hooks, weights and loops is what we compute."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from interpwidgets import Tap
+from interpwidgets.methods.attribution import logit_attribution
+from interpwidgets.methods.circuits import composition_score, copying_score
+from interpwidgets.methods.factored import FactoredMatrix
+from interpwidgets.methods.induction import duplicate_token_score, prefix_matching_score, previous_token_score
+from interpwidgets.methods.lens import follow, logit_lens
+from interpwidgets.methods.metrics import logit_difference
+from interpwidgets.methods.patching import patch_sweep
+from interpwidgets.methods.path import path_patch
+from interpwidgets.models.anatomy import anatomy
+from interpwidgets.models.folding import fold_norms
+from interpwidgets.models.taps import SITES
+
+LIBRARY = "transformer_lens"
+EVERY = pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+SWEEPS = ("resid_pre", "attn_out", "mlp_out", "z", "z_by_position")
+
+
+def metric(inputs: dict[str, Tensor]) -> Any:
+    return partial(logit_difference, right=int(inputs["right"]), wrong=int(inputs["wrong"]))
+
+
+@EVERY
+def test_every_site_holds_what_their_cache_holds(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    with torch.no_grad(), Tap(model, SITES) as tap:
+        logits = model(inputs["tokens"]).logits
+    agree("sites: logits with all taps open", logits, theirs["logits"])
+    for site in SITES:
+        agree(f"sites: {site}", tap[site], theirs[f"site/{site}"])
+
+
+READS = ("W_Q", "W_K", "W_V", "W_in", "W_gate", "W_U")  # through a norm
+WRITES = ("W_O", "W_out")
+
+
+@EVERY
+def test_weights_go_by_the_same_names(model: Any, theirs: Any, agree: Any) -> None:
+    for name in READS + WRITES:
+        if f"weight/{name}" in theirs:
+            agree("weights by name", weight(model, name), per_head(theirs[f"weight/{name}"]))
+
+
+@EVERY
+def test_folded_norms_leave_the_same_weights(model: Any, theirs: Any, agree: Any, family: str) -> None:
+    folded = fold_norms(model)
+    for name in READS + WRITES:
+        if f"folded/{name}" in theirs:
+            ours = weight(folded, name)
+            # What LayerNorm makes has mean 0, to which a constant in each column is nothing: they take it out.
+            centered = ours - ours.mean(-2, keepdim=True) if family == "gpt2" and name in READS else ours
+            agree("weights, norms folded", centered, per_head(theirs[f"folded/{name}"]))
+
+
+def weight(model: Any, name: str) -> Tensor:
+    """[layer, (head,) rows, columns]; the unembedding is [rows, columns]."""
+    parts = anatomy(model)
+    return parts.W_U() if name == "W_U" else torch.stack([getattr(parts, name)(i) for i in range(parts.n_layers)])
+
+
+def per_head(weight: Tensor) -> Tensor:
+    """They have one matrix for each group of keys and values, we one for each of the four heads."""
+    return weight.repeat_interleave(4 // weight.shape[1], 1) if weight.ndim == 4 else weight
+
+
+@EVERY
+def test_the_logit_lens_says_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    sites = [("resid_pre", 0), "resid_post"]
+    logits, vocab = theirs["lens/logits"], theirs["lens/logits"].shape[-1]
+    lens = logit_lens(model, inputs["tokens"], k=vocab, sites=sites)
+    probs, top = logits.softmax(-1), logits.argsort(dim=-1, descending=True)
+    assert torch.equal(lens.top_tokens, top)
+    agree("lens: probabilities", lens.top_probs, probs.gather(-1, top))
+    agree("lens: entropy", lens.entropy, theirs["lens/entropy"])
+    log_probs = logits.log_softmax(-1)
+    agree("lens: KL to the end", lens.kl, (probs[-1] * (log_probs[-1] - log_probs)).sum(-1))
+    everything = follow(model, inputs["tokens"], torch.arange(vocab), sites=sites)
+    assert torch.equal(everything.rank, top.argsort(-1))
+
+
+@EVERY
+@pytest.mark.parametrize("name", SWEEPS)
+def test_sweeps_give_the_same_picture(name: str, model: Any, theirs: Any, inputs: Any, agree: Any, family: str) -> None:
+    site, by_position = name.removesuffix("_by_position"), name.endswith("_by_position")
+    options = {"site": site, "by_position": by_position, "progress": False}
+    ours = patch_sweep(model, inputs["clean"], inputs["corrupt"], metric(inputs), **options)
+    expected = theirs[f"sweep/{name}"]  # by position: [layer, position, head]
+    agree(f"patching: {name}", ours, expected.mT if by_position else expected)
+
+
+@pytest.mark.parametrize(("family", "into"), [("gpt2", "q"), ("gpt2", "k"), ("gpt2", "v")])
+def test_paths_from_a_head_to_a_head_carry_the_same(
+    into: str, model: Any, theirs: Any, inputs: Any, agree: Any, family: str
+) -> None:
+    ours = torch.zeros(3, 4)
+    for layer in (1, 2):
+        for head in range(4):
+            receivers = [(layer, head)]
+            logits, _ = path_patch(model, inputs["corrupt"], inputs["clean"], (0, 1), receivers, into)
+            ours[layer, head] = metric(inputs)(logits[:, -1])
+    agree(f"paths into {into}", ours, theirs[f"path/{into}"])
+
+
+@EVERY
+def test_heads_score_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    tokens = inputs["repeated"]
+    with torch.no_grad(), Tap(model, "pattern") as tap:
+        model(tokens)
+    repeating, n_queries = tokens.shape[1] // 2, tokens.shape[1]  # they count all queries, we those that have a key
+    scores = {
+        "previous_token": previous_token_score(tap["pattern"]) * (n_queries - 1),
+        "duplicate_token": duplicate_token_score(tap["pattern"], tokens) * repeating,
+        "induction": prefix_matching_score(tap["pattern"], tokens) * repeating,
+    }
+    for name, ours in scores.items():
+        agree(f"head scores: {name}", ours / n_queries, theirs[f"score/{name}"])
+
+
+@EVERY
+def test_factored_matrices_have_the_same_spectra(model: Any, theirs: Any, agree: Any) -> None:
+    parts = anatomy(model)
+    stack = [torch.stack([getattr(parts, name)(i) for i in range(3)]) for name in ("W_Q", "W_K", "W_V", "W_O")]
+    QK, OV = FactoredMatrix(stack[0], stack[1].mT), FactoredMatrix(stack[2], stack[3])
+    agree("circuits: QK", QK.product(), theirs["circuit/qk"])
+    agree("circuits: OV", OV.product(), theirs["circuit/ov"])
+    agree("circuits: singular values of QK", QK.svd().S, theirs["circuit/qk_singular"])
+    agree("circuits: singular values of OV", OV.svd().S, theirs["circuit/ov_singular"])
+    agree("circuits: norm of OV", OV.norm(), theirs["circuit/ov_norm"])
+    eigenvalues = [
+        ours.abs().sort(-1).values
+        for ours in (OV.eigenvalues(), torch.view_as_complex(theirs["circuit/ov_eigenvalues"]))
+    ]
+    agree("circuits: eigenvalues of OV", *eigenvalues)
+
+
+@EVERY
+def test_heads_copy_as_much(model: Any, theirs: Any, agree: Any) -> None:
+    parts = anatomy(model)
+    W_E, W_U = parts.W_E(), parts.W_U()
+    scores = [copying_score(W_E, parts.W_V(i)[head], parts.W_O(i)[head], W_U) for i in range(3) for head in range(4)]
+    agree("circuits: copying score", torch.stack(scores).reshape(3, 4), theirs["circuit/copying"])
+
+
+@EVERY
+@pytest.mark.parametrize("mode", ["Q", "K", "V"])
+def test_heads_compose_as_much(mode: str, model: Any, theirs: Any, agree: Any) -> None:
+    parts, expected = anatomy(model), theirs[f"composition/{mode}"]
+    ours = torch.zeros_like(expected)
+    for early in range(3):
+        writes = parts.W_V(early) @ parts.W_O(early)
+        for late in range(early + 1, 3):
+            reads = {
+                "Q": parts.W_Q(late) @ parts.W_K(late).mT,
+                "K": parts.W_K(late) @ parts.W_Q(late).mT,
+                "V": parts.W_V(late) @ parts.W_O(late),
+            }
+            ours[early, :, late] = composition_score(writes, reads[mode])
+    agree(f"composition: {mode}", ours, expected)
+
+
+@EVERY
+def test_parts_have_the_same_share_of_a_difference_of_logits(
+    model: Any, theirs: Any, inputs: Any, agree: Any, family: str
+) -> None:
+    ours = logit_attribution(model, inputs["tokens"], int(inputs["right"]), int(inputs["wrong"]))
+    parts = [share for name, share in ours.parts.items() if name != "bias"]
+    agree("direct logit attribution: parts", torch.stack(parts), theirs["direct/component"][: len(parts)])
+    stages = ours.accumulated - ours["bias"]
+    agree("direct logit attribution: accumulated", stages, theirs["direct/layer"][[0, 2, 4, 6]])
+    heads = ours.heads.permute(0, 3, 1, 2).flatten(0, 1)  # [layer * head, batch, position]
+    if family != "gemma2":
+        agree("direct logit attribution: heads", heads, theirs["direct/head"][: len(heads)])

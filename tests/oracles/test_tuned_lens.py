@@ -1,0 +1,37 @@
+"""What tuned-lens reads from the residual stream, with and without its translators, is what our lens reads."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from interpwidgets.methods.lens import follow
+
+LIBRARY = "tuned_lens"
+KNOWN = pytest.mark.parametrize("family", ["gpt2", "llama"])  # it knows no Gemma 2
+
+
+def probabilities(model: Any, tokens: Tensor, lens: Any = None) -> Tensor:
+    """What a lens says of every token of the vocabulary before each layer: [layer, batch, position, vocab]."""
+    vocab = torch.arange(model.config.vocab_size)
+    return follow(model, tokens, vocab, sites="resid_pre", lens=lens).prob
+
+
+@KNOWN
+def test_the_logit_lens_says_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    agree("lens: probabilities", probabilities(model, inputs["tokens"]), theirs["logit_lens"].softmax(-1))
+
+
+@KNOWN
+def test_an_untrained_tuned_lens_is_the_logit_lens(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    agree("tuned lens, untrained", probabilities(model, inputs["tokens"]), theirs["untrained"].softmax(-1))
+
+
+@KNOWN
+def test_a_tuned_lens_with_the_same_weights_says_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    def lens(_: str, layer: int, x: Tensor) -> Tensor:
+        return x + x @ inputs["translator_weight"][layer].T + inputs["translator_bias"][layer]
+
+    ours = probabilities(model, inputs["tokens"], lens)
+    agree("tuned lens, same weights", ours, theirs["tuned"].softmax(-1))
