@@ -161,15 +161,18 @@ class TopPairs(NamedTuple):
 def top_pairs(matrix: FactoredMatrix, k: int = 10, chunk: int = 64) -> TopPairs:
     """The ``k`` largest entries of ``matrix``, made a few rows at a time; those of ``-left @ right`` are the smallest.
 
-    ``chunk``: how many rows are held at a time. Memory above the factors, a sorted copy of them included, is about
-    twice ``chunk`` x columns numbers. No entry is larger than its row of ``left`` is long times its column of
-    ``right``, so rows and columns are taken from the longest to the shortest, and those that are too short for the
-    entries found so far are passed over. Raises `ValueError` for a batch of matrices and for sizes that cannot be.
+    ``chunk``: how many rows are held at a time. Memory above some copies of the factors is about twice ``chunk`` x
+    columns numbers. No entry is larger than its row of the left factor is long times its column of the right one, so
+    rows and columns are taken from the longest to the shortest, and those that are too short for the entries found so
+    far are passed over. Factors that share the singular values evenly make that bound tight. Raises `ValueError` for a
+    batch of matrices and for sizes that cannot be.
     """
     _check_top(matrix, k, chunk)
-    heights, row_order = matrix.left.norm(dim=-1).sort(descending=True)
-    widths, column_order = matrix.right.norm(dim=-2).sort(descending=True)
-    left, right = matrix.left[row_order], matrix.right[:, column_order]
+    U, S, Vh = matrix.svd()
+    left, right = U * S.sqrt(), S.sqrt()[:, None] * Vh
+    heights, row_order = left.norm(dim=-1).sort(descending=True)
+    widths, column_order = right.norm(dim=-2).sort(descending=True)
+    left, right = left[row_order], right[:, column_order]
     values, places = left.new_empty(0), row_order.new_empty(2, 0)
     for start in range(0, len(left), chunk):
         floor = values[-1] if len(values) == k else values.new_tensor(-torch.inf)
@@ -182,7 +185,9 @@ def top_pairs(matrix: FactoredMatrix, k: int = 10, chunk: int = 64) -> TopPairs:
         new = torch.stack([rows[at // n_columns] + start, at % n_columns])
         values, order = torch.cat([values, found]).sort(descending=True, stable=True)
         values, places = values[:k], torch.cat([places, new], 1)[:, order[:k]]
-    return TopPairs(row_order[places[0]], column_order[places[1]], values)
+    rows, columns = row_order[places[0]], column_order[places[1]]
+    values, order = (matrix.left[rows] * matrix.right[:, columns].T).sum(1).sort(descending=True)  # rounded only once
+    return TopPairs(rows[order], columns[order], values)
 
 
 def _check_top(matrix: FactoredMatrix, k: int, chunk: int) -> None:
