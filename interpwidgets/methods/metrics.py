@@ -1,21 +1,23 @@
 """One number for each run: what a patched, ablated or steered model is judged by.
 
     from functools import partial
-    from interpwidgets.methods.metrics import kl_to, logit_difference, probability
+    from interpwidgets.methods.metrics import kl_to, log_probability, logit_difference, probability
 
     logits = model(tokens).logits[:, -1]                # [batch, vocabulary]
     logit_difference(logits, right=mary, wrong=john)    # [batch], logits
     probability(logits, mary)                           # [batch], 0 to 1
+    log_probability(logits, mary)                       # [batch], nats, at most 0; the loss is its negative
     kl_to(logits, reference)                            # [batch], nats
 
     metric = partial(logit_difference, right=mary, wrong=john)      # what `patch_sweep` asks for
 
 Everything in front of the vocabulary is kept: logits of shape [batch, position, vocabulary] give [batch, position]. The
 logit difference is linear in the final residual stream but for the last norm, so it shows what pushes either way even
-where the probability of both is near 0 or 1; the KL divergence sees every token at once and no direction.
+where the probability of both is near 0 or 1; a probability hides what a token loses as long as it has next to none
+left, its logarithm does not; the KL divergence sees every token at once and no direction.
 
-Source: Zhang & Nanda 2024, "Towards Best Practices of Activation Patching in Language Models", evaluation metrics:
-which of them hides what.
+Source: Zhang & Nanda 2024, "Towards Best Practices of Activation Patching in Language Models": which of them
+hides what.
 """
 
 import torch
@@ -31,7 +33,7 @@ def logit_difference(logits: Float[Tensor, "*batch vocabulary"], right: Token, w
     ``right`` and ``wrong`` are token ids: one for all, or a tensor for what stands before the vocabulary, say [batch].
     The result has the dtype of ``logits``. Raises `ValueError` for an id outside the vocabulary.
 
-    Source: Wang et al. 2022, "Interpretability in the Wild", section 2.
+    Source: Wang et al. 2022, "Interpretability in the Wild": the logit difference.
     """
     return _pick(logits, right) - _pick(logits, wrong)
 
@@ -41,7 +43,16 @@ def probability(logits: Float[Tensor, "*batch vocabulary"], token: Token) -> Flo
 
     ``token`` and the errors are as for `logit_difference`; the result has the dtype of ``logits``.
     """
-    return _pick(logits.log_softmax(-1), token).exp()
+    return log_probability(logits, token).exp()
+
+
+def log_probability(logits: Float[Tensor, "*batch vocabulary"], token: Token) -> Float[Tensor, "*batch"]:
+    """The logarithm of the probability that the model gives to ``token``, in nats: 0 where it is certain, else below.
+
+    With the token that follows it is the cross-entropy with its sign turned, so higher is better. ``token`` and the
+    errors are as for `logit_difference`; the result has the dtype of ``logits``.
+    """
+    return _pick(logits.log_softmax(-1), token)
 
 
 def kl_to(
