@@ -126,22 +126,29 @@ _FACT = (*_GROUP, "preposition", *_GROUP, "adverb", "adverb", "verb", "adverb", 
 _SUBJECT, _VERB, _OBJECT = 3, 11, 16  # where their nouns and the verb stand among the slots
 _OPINION = ("who", "find", "it", "not", "degree", "opinion", "stop")
 _SPOTS = 4  # two for an opinion before the fact, two behind
-_BEFORE = 1 + 2 * len(_OPINION)  # slots before the fact
+_FACT_BEGINS = 1 + 2 * len(_OPINION)
+_SPOT_BEGINS = (1, 1 + len(_OPINION), _FACT_BEGINS + len(_FACT), _FACT_BEGINS + len(_FACT) + len(_OPINION))
 
 
-def _grammar() -> list[tuple[str, int]]:
-    """For each slot of a fact its relation and the slot that it belongs to; ("", -1) for the verb."""
-    found = [("", -1)] * len(_FACT)
-    for begin, (relation, head) in {
-        0: ("nsubj", _VERB), 5: ("pobj", 4), 13: ("obj", _VERB), 18: ("pobj", 17),
-    }.items():  # fmt: skip
-        noun = begin + 3
-        found[begin : noun + 1] = [("det", noun), ("amod", noun), ("amod", noun), (relation, head)]
-    found[4], found[17] = ("prep", _SUBJECT), ("prep", _OBJECT)
-    for adverb in (9, 10, 12):
-        found[adverb] = ("advmod", _VERB)
-    found[-1] = ("punct", _VERB)
-    return found
+def _grammar(n_slots: int) -> tuple[Int[Tensor, " slot"], Int[Tensor, " slot"]]:
+    """For each slot of a text its relation and the slot that it belongs to; -1 for none. Only facts have relations."""
+    relation, head = torch.full((n_slots,), -1), torch.full((n_slots,), -1)
+
+    def belongs(slot: int, name: str, to: int) -> None:
+        relation[_FACT_BEGINS + slot], head[_FACT_BEGINS + slot] = RELATIONS.index(name), _FACT_BEGINS + to
+
+    for begin, name, to in ((0, "nsubj", _VERB), (5, "pobj", 4), (13, "obj", _VERB), (18, "pobj", 17)):
+        noun = begin + _GROUP.index("noun")
+        belongs(begin, "det", noun)
+        belongs(begin + 1, "amod", noun)
+        belongs(begin + 2, "amod", noun)
+        belongs(noun, name, to)
+    belongs(4, "prep", _SUBJECT)
+    belongs(17, "prep", _OBJECT)
+    for slot, part in enumerate(_FACT):
+        if part in ("adverb", "stop"):
+            belongs(slot, "advmod" if part == "adverb" else "punct", _VERB)
+    return relation, head
 
 
 @dataclass(frozen=True)
@@ -166,31 +173,23 @@ class _Slots:
 def sentences(batch: int, generator: torch.Generator, opinions: float = 0.0) -> Sentences:
     """The next ``batch`` texts. ``opinions``: the share of texts in which the writer has one.
 
-    All of them is one fact each; of those with the writer's opinion, three in five have another's as well, which is
-    good or bad regardless of the writer's. Opinions are as often good as bad, and one in three has a "not".
+    Each text is one fact; of those with the writer's opinion, three in five have another's as well, which is good or
+    bad regardless of the writer's. Opinions are as often good as bad, and one in three has a "not".
     """
     fact = _fact(batch, generator)
     writer, positive = _opinion(batch, _WRITER, generator)
     others, _ = _opinion(batch, _OTHERS, generator)
     says = torch.rand(batch, generator=generator) < opinions
     echoed = says & (torch.rand(batch, generator=generator) < 0.6)
-    spots = torch.rand(batch, _SPOTS, generator=generator).argsort(1)[:, :2]  # the writer's spot, and the others'
-    slots = [_Slots(torch.full((batch, 1), CLS), torch.ones(batch, 1, dtype=torch.bool))]
-    spans = [torch.zeros(batch, 1, dtype=torch.bool)]
+    mine, theirs = torch.rand(batch, _SPOTS, generator=generator).argsort(1)[:, :2].T  # the spots of the two opinions
+    spots, mine_at = [], []
     for spot in range(_SPOTS):
-        if spot == _SPOTS // 2:
-            slots.append(fact)
-            spans.append(torch.zeros_like(fact.there))
-        mine, theirs = (spots[:, 0] == spot) & says, (spots[:, 1] == spot) & echoed
-        ids = torch.where(mine[:, None], writer.ids, others.ids)
-        there = (writer.there & mine[:, None]) | (others.there & theirs[:, None])
-        slots.append(_Slots(ids, there))
-        spans.append(there & mine[:, None] & _decides())
-    slots.append(_Slots(torch.full((batch, 1), SEP), torch.ones(batch, 1, dtype=torch.bool)))
-    spans.append(torch.zeros(batch, 1, dtype=torch.bool))
-    labels = torch.where(says, positive.long(), -1)
-    return _pack(torch.cat([part.ids for part in slots], 1), torch.cat([part.there for part in slots], 1),
-                 torch.cat(spans, 1), labels)  # fmt: skip
+        here, echo = ((mine == spot) & says)[:, None], ((theirs == spot) & echoed)[:, None]
+        spots.append(_Slots(torch.where(here, writer.ids, others.ids), writer.there & here | others.there & echo))
+        mine_at.append(here)
+    before, after = spots[: _SPOTS // 2], spots[_SPOTS // 2 :]
+    slots = _join([_always(batch, CLS), *before, fact, *after, _always(batch, SEP)])
+    return _pack(slots, _decides(slots, torch.cat(mine_at, 1)), torch.where(says, positive.long(), -1))
 
 
 def text(ids: Int[Tensor, "batch position"]) -> list[str]:
@@ -219,26 +218,29 @@ def with_gaps(
     return torch.where(asked, read, ids), asked
 
 
-def _pack(
-    ids: Int[Tensor, "batch slot"], there: Bool[Tensor, "batch slot"], spans: Bool[Tensor, "batch slot"],
-    labels: Int[Tensor, " batch"],
-) -> Sentences:  # fmt: skip
+def _decides(slots: _Slots, mine_at: Bool[Tensor, "batch spot"]) -> Bool[Tensor, "batch slot"]:
+    """Where the writer's adjective and "not" stand."""
+    decides = torch.zeros_like(slots.there)
+    for spot, begin in enumerate(_SPOT_BEGINS):
+        for slot, part in enumerate(_OPINION):
+            if part in ("not", "opinion"):
+                decides[:, begin + slot] = mine_at[:, spot]
+    return decides & slots.there
+
+
+def _pack(slots: _Slots, decides: Bool[Tensor, "batch slot"], labels: Int[Tensor, " batch"]) -> Sentences:
     """Move what is there to the left, and say of each word to which position its head has moved."""
-    moved_to = there.long().cumsum(1) - 1
-    order = (~there).int().argsort(dim=1, stable=True)[:, : int(there.sum(1).max())]
-    relation, head = torch.full((ids.shape[1],), -1), torch.full((ids.shape[1],), -1)
-    for slot, (name, belongs_to) in enumerate(_grammar()):
-        if name:
-            relation[_BEFORE + slot], head[_BEFORE + slot] = RELATIONS.index(name), _BEFORE + belongs_to
+    moved_to = slots.there.long().cumsum(1) - 1
+    order = (~slots.there).int().argsort(dim=1, stable=True)[:, : int(slots.there.sum(1).max())]
+    there = slots.there.gather(1, order)
+    relation, head = _grammar(slots.ids.shape[1])
     heads = torch.where(head >= 0, moved_to[:, head.clamp(min=0)], -1)
-    kept = there.gather(1, order)
 
     def take(values: Tensor, fill: int) -> Tensor:
-        return values.gather(1, order).masked_fill(~kept, fill)
+        return values.gather(1, order).masked_fill(~there, fill)
 
-    return Sentences(
-        take(ids, PAD), take(heads, -1), take(relation.expand_as(ids), -1), labels, spans.gather(1, order) & kept
-    )
+    ids, relations = take(slots.ids, PAD), take(relation.expand_as(slots.ids), -1)
+    return Sentences(ids, take(heads, -1), relations, labels, decides.gather(1, order) & there)
 
 
 # -- words for the slots
@@ -257,14 +259,14 @@ def _fact(batch: int, generator: torch.Generator) -> _Slots:
     parts = [
         _group(subject, number, generator),
         *_beside(bystander, generator),
-        *(_maybe("adverb", len(_ADVERBS), batch, chance, generator) for chance in (0.5, 0.5)),
-        _Slots(doing[:, None], torch.ones(batch, 1, dtype=torch.bool)),
-        _maybe("adverb", len(_ADVERBS), batch, 0.25, generator),
+        *(_maybe("adverb", batch, chance, generator) for chance in (0.5, 0.5)),
+        _always(batch, doing),
+        _maybe("adverb", batch, 0.25, generator),
         _group((subject + 1 + verb) % len(_NOUNS), _choose(2, batch, generator), generator),
         *_beside(other, generator),
-        _maybe("stop", 1, batch, 1, generator),
+        _maybe("stop", batch, 1, generator),
     ]
-    return _Slots(torch.cat([part.ids for part in parts], 1), torch.cat([part.there for part in parts], 1))
+    return _join(parts)
 
 
 def _group(of_class: Int[Tensor, " batch"], number: Int[Tensor, " batch"], generator: torch.Generator) -> _Slots:
@@ -283,15 +285,25 @@ def _group(of_class: Int[Tensor, " batch"], number: Int[Tensor, " batch"], gener
 def _beside(of_class: Int[Tensor, " batch"], generator: torch.Generator) -> tuple[_Slots, _Slots]:
     """A preposition and its group, in three texts of ten."""
     batch = len(of_class)
-    preposition = _maybe("preposition", len(_PREPOSITIONS), batch, 0.3, generator)
+    preposition = _maybe("preposition", batch, 0.3, generator)
     group = _group(of_class, _choose(2, batch, generator), generator)
     return preposition, _Slots(group.ids, group.there & preposition.there)
 
 
-def _maybe(category: str, n: int, batch: int, chance: float, generator: torch.Generator) -> _Slots:
-    """One slot with any of the first ``n`` words of a category, there with this chance."""
-    ids = _FIRST[category] + _choose(n, batch, generator)
+def _maybe(category: str, batch: int, chance: float, generator: torch.Generator) -> _Slots:
+    """One slot with any word of a category, there with this chance."""
+    ids = _FIRST[category] + _choose(len(_CATEGORIES[category]), batch, generator)
     return _Slots(ids[:, None], torch.rand(batch, 1, generator=generator) < chance)
+
+
+def _always(batch: int, ids: Int[Tensor, " batch"] | int) -> _Slots:
+    """One slot that is never missing."""
+    there = torch.ones(batch, 1, dtype=torch.bool)
+    return _Slots(there * (ids[:, None] if isinstance(ids, Tensor) else ids), there)
+
+
+def _join(parts: list[_Slots]) -> _Slots:
+    return _Slots(torch.cat([part.ids for part in parts], 1), torch.cat([part.there for part in parts], 1))
 
 
 def _opinion(batch: int, who: list[str], generator: torch.Generator) -> tuple[_Slots, Bool[Tensor, " batch"]]:
@@ -299,18 +311,8 @@ def _opinion(batch: int, who: list[str], generator: torch.Generator) -> tuple[_S
     good, negated = (torch.rand(batch, generator=generator) < chance for chance in (0.5, 1 / 3))
     adjective = torch.where(good, _ID[_GOOD[0]], _ID[_BAD[0]]) + _choose(len(_GOOD), batch, generator)
     says = _ID[who[0]] + _choose(len(who), batch, generator)
-    always = torch.ones(batch, dtype=torch.bool)
-    find, it, stop = (_maybe(category, len(_CATEGORIES[category]), batch, 1, generator) for category in
-                      ("find", "it", "stop"))  # fmt: skip
-    degree = _maybe("degree", len(_DEGREES), batch, 0.4, generator)
-    parts = [
-        _Slots(says[:, None], always[:, None]), find, it, _Slots(torch.full((batch, 1), _ID["not"]), negated[:, None]),
-        degree, _Slots(adjective[:, None], always[:, None]), stop,
-    ]  # fmt: skip
-    slots = _Slots(torch.cat([part.ids for part in parts], 1), torch.cat([part.there for part in parts], 1))
+    find, it, stop = (_maybe(category, batch, 1, generator) for category in ("find", "it", "stop"))
+    degree = _maybe("degree", batch, 0.4, generator)
+    negation = _Slots(torch.full((batch, 1), _ID["not"]), negated[:, None])
+    slots = _join([_always(batch, says), find, it, negation, degree, _always(batch, adjective), stop])
     return slots, good ^ negated
-
-
-def _decides() -> Bool[Tensor, " slot"]:
-    """Which slots of an opinion make it good or bad."""
-    return torch.tensor([slot in ("not", "opinion") for slot in _OPINION])
