@@ -1,12 +1,15 @@
 """Tiny random models of each family, and a way to see whether a method leaves a trace in one."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers as tf
 
+from interpwidgets import load
 from interpwidgets.models.attention_only import AttentionOnlyConfig, AttentionOnlyForCausalLM
 
 VOCAB, D_MODEL, N_LAYERS, T = 61, 32, 3, 7
@@ -65,3 +68,13 @@ def trace() -> Callable[[Any], list[Any]]:
         return [modules, [(w.requires_grad, w.grad) for w in model.parameters()], model.config._attn_implementation]
 
     return trace
+
+
+@pytest.fixture(scope="session")
+def stories() -> Any:
+    """A real pretrained model: 5 layers, 8 heads that share 4 keys and values."""
+    beside = Path(__file__).parents[3] / "shared" / "models" / "stories260K"
+    directory = Path(os.environ.get("INTERPWIDGETS_STORIES260K", beside))
+    if not (directory / "config.json").is_file():
+        pytest.skip(f"no stories260K in {directory}; set INTERPWIDGETS_STORIES260K to the directory that has it")
+    return load(directory)
