@@ -12,8 +12,8 @@ STEPS = 32
 
 def ask(folder: Path, inputs: Answers) -> Answers:
     model = hf_model(folder)
-    embedded = model.get_input_embeddings()(inputs["clean"]).detach()
-    baseline = model.get_input_embeddings()(inputs["corrupt"]).detach()
+    embedded, baseline = (model.get_input_embeddings()(inputs[name]).detach() for name in ("clean", "corrupt"))
+    embedded.requires_grad_()
     right, wrong = inputs["right"].item(), inputs["wrong"].item()
 
     def metric(embeddings: Tensor) -> Tensor:
@@ -21,10 +21,11 @@ def ask(folder: Path, inputs: Answers) -> Answers:
         return last[:, right] - last[:, wrong]
 
     answers = {"gradient_x_input": InputXGradient(metric).attribute(embedded)}
-    for rule in ("gausslegendre", "riemann_trapezoid", "riemann_middle"):
-        gradients = IntegratedGradients(metric)
-        for name, start in (("zero", torch.zeros_like(embedded)), ("corrupt", baseline)):
-            answers[f"integrated/{rule}/{name}"] = gradients.attribute(embedded, start, n_steps=STEPS, method=rule)
+    for name, start in (("zero", torch.zeros_like(embedded)), ("corrupt", baseline)):
+        found, gap = IntegratedGradients(metric).attribute(
+            embedded, start, n_steps=STEPS, return_convergence_delta=True
+        )
+        answers |= {f"integrated/{name}": found, f"gap/{name}": gap}
     return answers
 
 

@@ -63,7 +63,7 @@ def interventions(model: Any, inputs: Answers) -> Answers:
 
 
 def first_order(model: Any, inputs: Answers) -> Answers:
-    """(clean - corrupt) times the gradient on the corrupt text, for the stream, heads together, and MLPs."""
+    """The gradient on the corrupt text, and (clean - corrupt) times it: the stream, all heads side by side, MLPs."""
     blocks, _, projection, adds = parts(model)
     there: dict[str, list[Tensor]] = {"resid_pre": [], "z": [], "mlp_out": []}
     here: dict[str, list[Tensor]] = {"resid_pre": [], "z": [], "mlp_out": []}
@@ -85,8 +85,9 @@ def first_order(model: Any, inputs: Answers) -> Answers:
                     slopes[site].append(here[site][layer].grad.save())
     answers = {}
     for site, slope in slopes.items():
+        slopes_there = torch.stack(slope[::-1])  # [layer, 1, position, ...]
         moved = torch.stack(there[site]) - torch.stack(here[site])
-        answers[f"first_order/{site}"] = moved * torch.stack(slope[::-1])  # [layer, 1, position, ...]
+        answers |= {f"gradient/{site}": slopes_there, f"first_order/{site}": moved * slopes_there}
     return answers
 
 

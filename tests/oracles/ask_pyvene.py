@@ -1,4 +1,4 @@
-"""Ask pyvene what the model says when parts of it are taken from another text, or set to zero."""
+"""Ask pyvene what the model says when parts of it are taken from another text."""
 
 from pathlib import Path
 from typing import Any
@@ -8,33 +8,32 @@ import torch
 from asking import Answers, answer, hf_model
 
 LAYER, HEAD, POSITION = 1, 2, 4
-COMPONENTS = {
-    "resid_pre": "block_input", "resid_post": "block_output", "attn_out": "attention_output", "mlp_out": "mlp_output",
-}  # fmt: skip
+STREAM = {"resid_pre": "block_input", "resid_post": "block_output"}
+LAYERS = {"attn_out": "attention_output", "mlp_out": "mlp_output"}
 
 
 @torch.no_grad()
 def ask(folder: Path, inputs: Answers) -> Answers:
-    model = hf_model(folder)
-    base, source = ({"input_ids": inputs[name]} for name in ("corrupt", "clean"))
-    answers = {}
-    for site, component in COMPONENTS.items():
-        places = {"sources->base": POSITION}
-        answers[f"patched/{site}"] = run(model, component, pyvene.VanillaIntervention, "pos", base, source, places)
-    heads = {"sources->base": ([[[HEAD]]], [[[HEAD]]])}
-    name = "head_attention_value_output"
-    answers["patched/z"] = run(model, name, pyvene.VanillaIntervention, "h", base, source, heads)
+    model, texts = hf_model(folder), [{"input_ids": inputs[name]} for name in ("corrupt", "clean")]
+    at_position, at_head = {"sources->base": POSITION}, {"sources->base": ([[[HEAD]]], [[[HEAD]]])}
+    sandwich = folder.name == "gemma2"  # what it calls outputs there has yet to go through a norm
+    answers = {
+        f"patched/{site}": patched(model, component, "pos", at_position, *texts)
+        for site, component in (STREAM if sandwich else STREAM | LAYERS).items()
+    }
+    if not sandwich:
+        answers["patched/z"] = patched(model, "head_attention_value_output", "h", at_head, *texts)
     return answers
 
 
-def run(model: Any, component: str, kind: Any, unit: str, base: Any, source: Any, places: Any) -> torch.Tensor:
+def patched(model: Any, component: str, unit: str, place: Any, base: Any, source: Any) -> torch.Tensor:
     """Logits on ``base`` where a unit of ``component`` comes from ``source``."""
     where = pyvene.RepresentationConfig(LAYER, component, unit, 1)
-    config = pyvene.IntervenableConfig([where], intervention_types=kind)
-    changed = pyvene.IntervenableModel(config, model)
-    _, out = changed(base, [source], places)
-    return out.logits
+    config = pyvene.IntervenableConfig([where], intervention_types=pyvene.VanillaIntervention)
+    _, out = pyvene.IntervenableModel(config, model)(base, [source], place)
+    logits: torch.Tensor = out.logits
+    return logits
 
 
 if __name__ == "__main__":
-    answer("pyvene", ("gpt2", "llama"), ask)
+    answer("pyvene", ("gpt2", "llama", "gemma2"), ask)

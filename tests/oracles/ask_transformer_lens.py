@@ -40,11 +40,15 @@ def bridge(folder: Path) -> Any:
 def ask(folder: Path, inputs: Answers) -> Answers:
     model = bridge(folder)
     with torch.no_grad():
-        answers = sites(model, inputs) | weights(model) | lens(model, inputs) | scores(model, inputs) | circuits(model)
-        answers |= sweeps(model, inputs)
+        answers = sites(model, inputs) | weights(model) | lens(model, inputs) | scores(model, inputs)
+        answers |= sweeps(model, inputs) | ablations(model, inputs)
         if folder.name != "gemma2":  # a norm follows the heads there: neither of us has an answer
             answers |= paths(model, inputs)
-        answers |= direct(bridge(folder), inputs)
+        folded = bridge(folder)
+        folded.enable_compatibility_mode(
+            disable_warnings=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False
+        )
+        answers |= weights(folded, "folded") | circuits(folded) | direct(folded, inputs)
     return answers | first_order(model, inputs)
 
 
@@ -86,13 +90,14 @@ def circuits(model: Any) -> Answers:
     full = FactoredMatrix(model.W_E, model.W_U)
     copying = (model.W_E @ model.OV @ model.W_U).eigenvalues
     answers = {
-        "circuit/qk_singular": model.QK.S,
-        "circuit/ov_singular": model.OV.S,
-        "circuit/ov_norm": model.OV.norm(),
-        "circuit/ov_eigenvalues": torch.view_as_real(model.OV.eigenvalues),
         "circuit/qk": model.QK.AB,
         "circuit/ov": model.OV.AB,
-        "circuit/direct_singular": full.S,
+        "circuit/qk/singular": model.QK.S,
+        "circuit/ov/singular": model.OV.S,
+        "circuit/ov/norm": model.OV.norm(),
+        "circuit/ov/eigenvalues": model.OV.eigenvalues.abs(),
+        "circuit/full_ov": (model.W_E @ model.OV @ model.W_U).AB,
+        "circuit/direct_path": full.AB,
         "circuit/copying": copying.sum(-1).real / copying.abs().sum(-1),
     }
     return answers | {f"composition/{mode}": model.all_composition_scores(mode).scores for mode in "QKV"}
@@ -102,6 +107,25 @@ def sweeps(model: Any, inputs: Answers) -> Answers:
     _, clean = model.run_with_cache(inputs["clean"])
     metric = partial(difference, inputs=inputs)
     return {f"sweep/{name}": sweep(model, inputs["corrupt"], clean, metric) for name, sweep in SWEEPS.items()}
+
+
+def ablations(model: Any, inputs: Answers) -> Answers:
+    """The metric of each text with one head set to zero, or to its mean over all texts and positions: [layer, head]."""
+
+    def replaced(z: Tensor, hook: Any, head: int, mean: bool) -> Tensor:
+        z[:, :, head] = z[:, :, head].mean((0, 1)) if mean else 0.0
+        return z
+
+    answers = {}
+    for name in ("zero", "mean"):
+        found = torch.zeros(model.cfg.n_layers, model.cfg.n_heads, len(inputs["tokens"]))
+        for layer in range(model.cfg.n_layers):
+            for head in range(model.cfg.n_heads):
+                hook = partial(replaced, head=head, mean=name == "mean")
+                logits = model.run_with_hooks(inputs["tokens"], fwd_hooks=[(f"blocks.{layer}.attn.hook_z", hook)])
+                found[layer, head] = torch.stack([difference(row[None], inputs) for row in logits])
+        answers[f"ablation/{name}"] = found
+    return answers
 
 
 def paths(model: Any, inputs: Answers) -> Answers:
@@ -118,16 +142,11 @@ def paths(model: Any, inputs: Answers) -> Answers:
 
 
 def direct(model: Any, inputs: Answers) -> Answers:
-    """Direct logit attribution: the norms are folded into what reads them, and nothing else is done to the weights."""
-    model.enable_compatibility_mode(
-        disable_warnings=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False
-    )
     tokens = inputs["right"].item(), inputs["wrong"].item()
-    shares = {
+    return {
         f"direct/{unit}": direct_logit_attribution(model, inputs["tokens"], *tokens, unit=unit, pos=None).attribution
         for unit in ("component", "layer", "head")
     }
-    return shares | weights(model, "folded")
 
 
 def first_order(model: Any, inputs: Answers) -> Answers:

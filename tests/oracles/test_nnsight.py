@@ -1,6 +1,7 @@
 """What people save, change and differentiate with nnsight is what taps give them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from interpwidgets import Tap
 from interpwidgets.methods.ablation import zero_ablate
+from interpwidgets.methods.attribution_patching import attribution_patch
+from interpwidgets.methods.gradients import gradients
 from interpwidgets.methods.metrics import logit_difference
 
 LIBRARY = "nnsight"
@@ -52,14 +55,11 @@ def test_interventions_have_the_same_effect(model: Any, theirs: Any, inputs: Any
 
 @EVERY
 @pytest.mark.parametrize("site", ["resid_pre", "z", "mlp_out"])
-def test_gradients_flow_through_kept_tensors(site: str, model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
-    with torch.no_grad(), Tap(model, site) as clean:
-        model(inputs["clean"])
-    with Tap(model, site) as corrupt:
-        logits = model(inputs["corrupt"]).logits[:, -1]
-    score = logit_difference(logits, int(inputs["right"]), int(inputs["wrong"])).sum()
-    layers = range(corrupt.anatomy.n_layers)
-    slopes = torch.autograd.grad(score, [corrupt[site, layer] for layer in layers])
-    ours = (clean[site] - corrupt[site]) * torch.stack(slopes)
-    expected = theirs[f"first_order/{site}"]
-    agree(f"gradients at {site}", ours.flatten(3), expected)
+def test_a_backward_pass_by_hand_gives_the_same(site: str, model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    metric = partial(logit_difference, right=int(inputs["right"]), wrong=int(inputs["wrong"]))
+    found = gradients(model, inputs["corrupt"], metric, site).gradients
+    slopes = torch.stack([found[site, layer] for layer in range(len(found))])
+    agree(f"gradients: {site}", slopes.flatten(3), theirs[f"gradient/{site}"])
+    effects = attribution_patch(model, inputs["clean"], inputs["corrupt"], metric, site)[site]
+    expected = theirs[f"first_order/{site}"].reshape(slopes.shape).sum(-1)
+    agree(f"attribution patching: {site}", effects, expected)

@@ -10,12 +10,15 @@ from interpwidgets import Tap
 
 LIBRARY = "pyvene"
 LAYER, HEAD, POSITION = 1, 2, 4
-KNOWN = pytest.mark.parametrize("family", ["gpt2", "llama"])
+STREAM, LAYERS = ("resid_pre", "resid_post"), ("attn_out", "mlp_out", "z")
+KNOWN = [(family, site) for family in ("gpt2", "llama") for site in STREAM + LAYERS]
+KNOWN += [("gemma2", site) for site in STREAM]  # it has no name for what leaves the norms behind attention and MLP
 
 
-@KNOWN
-@pytest.mark.parametrize("site", ["resid_pre", "resid_post", "attn_out", "mlp_out", "z"])
-def test_interchanging_a_part_has_the_same_effect(site: str, model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+@pytest.mark.parametrize(("family", "site"), KNOWN)
+def test_interchanging_a_part_has_the_same_effect(
+    site: str, model: Any, theirs: Any, inputs: Any, agree: Any, family: str
+) -> None:
     def edit(x: Tensor) -> Tensor:
         place = (slice(None), slice(None), HEAD) if site == "z" else (slice(None), POSITION)
         x[place] = clean[site, LAYER][place]

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from interpwidgets import Tap
+from interpwidgets.methods.ablation import ablate_sweep, mean_ablate, zero_ablate
 from interpwidgets.methods.attribution import logit_attribution
-from interpwidgets.methods.circuits import composition_score, copying_score
-from interpwidgets.methods.factored import FactoredMatrix
+from interpwidgets.methods.attribution_patching import attribution_patch
+from interpwidgets.methods.circuits import composition_scores, copying_scores, direct_path, full_ov, ov, qk
 from interpwidgets.methods.induction import duplicate_token_score, prefix_matching_score, previous_token_score
 from interpwidgets.methods.lens import follow, logit_lens
 from interpwidgets.methods.metrics import logit_difference
@@ -22,6 +23,7 @@ from interpwidgets.models.taps import SITES
 
 LIBRARY = "transformer_lens"
 EVERY = pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+PLAIN = pytest.mark.parametrize("family", ["gpt2", "llama"])
 SWEEPS = ("resid_pre", "attn_out", "mlp_out", "z", "z_by_position")
 
 
@@ -96,6 +98,15 @@ def test_sweeps_give_the_same_picture(name: str, model: Any, theirs: Any, inputs
     agree(f"patching: {name}", ours, expected.mT if by_position else expected)
 
 
+@EVERY
+@pytest.mark.parametrize(("name", "ablate"), [("zero", zero_ablate), ("mean", mean_ablate)])
+def test_without_a_head_the_metric_is_the_same(
+    name: str, ablate: Any, model: Any, theirs: Any, inputs: Any, agree: Any, family: str
+) -> None:
+    ours = ablate_sweep(model, inputs["tokens"], metric(inputs), ablate, progress=False)
+    agree(f"ablation: {name}", ours, theirs[f"ablation/{name}"])
+
+
 @pytest.mark.parametrize(("family", "into"), [("gpt2", "q"), ("gpt2", "k"), ("gpt2", "v")])
 def test_paths_from_a_head_to_a_head_carry_the_same(
     into: str, model: Any, theirs: Any, inputs: Any, agree: Any, family: str
@@ -124,46 +135,47 @@ def test_heads_score_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) 
         agree(f"head scores: {name}", ours / n_queries, theirs[f"score/{name}"])
 
 
-@EVERY
-def test_factored_matrices_have_the_same_spectra(model: Any, theirs: Any, agree: Any) -> None:
-    parts = anatomy(model)
-    stack = [torch.stack([getattr(parts, name)(i) for i in range(3)]) for name in ("W_Q", "W_K", "W_V", "W_O")]
-    QK, OV = FactoredMatrix(stack[0], stack[1].mT), FactoredMatrix(stack[2], stack[3])
-    agree("circuits: QK", QK.product(), theirs["circuit/qk"])
-    agree("circuits: OV", OV.product(), theirs["circuit/ov"])
-    agree("circuits: singular values of QK", QK.svd().S, theirs["circuit/qk_singular"])
-    agree("circuits: singular values of OV", OV.svd().S, theirs["circuit/ov_singular"])
-    agree("circuits: norm of OV", OV.norm(), theirs["circuit/ov_norm"])
-    eigenvalues = [
-        ours.abs().sort(-1).values
-        for ours in (OV.eigenvalues(), torch.view_as_complex(theirs["circuit/ov_eigenvalues"]))
-    ]
-    agree("circuits: eigenvalues of OV", *eigenvalues)
+@PLAIN
+def test_heads_have_the_same_circuits(model: Any, theirs: Any, agree: Any) -> None:
+    QK, OV = ([circuit(model, layer) for layer in range(3)] for circuit in (qk, ov))
+    agree("circuits: QK", torch.stack([each.product() for each in QK]), theirs["circuit/qk"])
+    agree("circuits: OV", torch.stack([each.product() for each in OV]), theirs["circuit/ov"])
+    agree("circuits: SVD of QK", torch.stack([each.svd().S for each in QK]), theirs["circuit/qk/singular"])
+    agree("circuits: SVD of OV", torch.stack([each.svd().S for each in OV]), theirs["circuit/ov/singular"])
+    agree("circuits: norm of OV", torch.stack([each.norm() for each in OV]), theirs["circuit/ov/norm"])
+    eigenvalues = torch.stack([each.eigenvalues().abs() for each in OV]).sort().values
+    agree("circuits: eigenvalues of OV", eigenvalues, theirs["circuit/ov/eigenvalues"].sort().values)
+
+
+@pytest.mark.parametrize("family", ["gemma2"])
+def test_circuits_of_gemma_differ_by_what_they_leave_out(model: Any, theirs: Any, agree: Any) -> None:
+    QK, OV = (torch.stack([circuit(model, layer).product() for layer in range(3)]) for circuit in (qk, ov))
+    behind = torch.stack([1 + layer.post_attention_layernorm.weight for layer in model.model.layers])
+    agree("circuits: QK", QK, theirs["circuit/qk"])
+    agree("circuits: OV", OV, theirs["circuit/ov"] * behind[:, None, None])  # the norm behind the heads
+    scale = model.get_input_embeddings().scalar_embed_scale
+    agree("circuits: direct path", direct_path(model).product(), theirs["circuit/direct_path"] * scale)
+
+
+@PLAIN
+def test_heads_lead_from_token_to_token_as_strongly(model: Any, theirs: Any, agree: Any) -> None:
+    full = torch.stack([full_ov(model, layer, head).product() for layer in range(3) for head in range(4)])
+    agree("circuits: full OV", full, theirs["circuit/full_ov"].flatten(0, 1))
+    agree("circuits: direct path", direct_path(model).product(), theirs["circuit/direct_path"])
+    agree("circuits: copying scores", copying_scores(model), theirs["circuit/copying"])
+
+
+@PLAIN
+@pytest.mark.parametrize("kind", ["Q", "K", "V"])
+def test_heads_compose_as_much(kind: str, model: Any, theirs: Any, agree: Any) -> None:
+    agree(f"circuits: {kind}-composition", composition_scores(model, kind), theirs[f"composition/{kind}"])
 
 
 @EVERY
-def test_heads_copy_as_much(model: Any, theirs: Any, agree: Any) -> None:
-    parts = anatomy(model)
-    W_E, W_U = parts.W_E(), parts.W_U()
-    scores = [copying_score(W_E, parts.W_V(i)[head], parts.W_O(i)[head], W_U) for i in range(3) for head in range(4)]
-    agree("circuits: copying score", torch.stack(scores).reshape(3, 4), theirs["circuit/copying"])
-
-
-@EVERY
-@pytest.mark.parametrize("mode", ["Q", "K", "V"])
-def test_heads_compose_as_much(mode: str, model: Any, theirs: Any, agree: Any) -> None:
-    parts, expected = anatomy(model), theirs[f"composition/{mode}"]
-    ours = torch.zeros_like(expected)
-    for early in range(3):
-        writes = parts.W_V(early) @ parts.W_O(early)
-        for late in range(early + 1, 3):
-            reads = {
-                "Q": parts.W_Q(late) @ parts.W_K(late).mT,
-                "K": parts.W_K(late) @ parts.W_Q(late).mT,
-                "V": parts.W_V(late) @ parts.W_O(late),
-            }
-            ours[early, :, late] = composition_score(writes, reads[mode])
-    agree(f"composition: {mode}", ours, expected)
+def test_attribution_patching_gives_the_same_picture(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    effects = attribution_patch(model, inputs["clean"], inputs["corrupt"], metric(inputs), ["z", "mlp_out"])
+    agree("attribution patching: z", effects["z"][:, 0].mT, theirs["first_order/z"])
+    agree("attribution patching: mlp_out", effects["mlp_out"][:, 0], theirs["first_order/mlp_out"])
 
 
 @EVERY
