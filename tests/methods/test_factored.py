@@ -15,6 +15,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 SIZES = st.integers(1, 9)
 BATCHES = st.sampled_from([(), (3,), (2, 3)])
 SEEDS = st.integers(0, 2**31)
+UNTIMED = settings(deadline=None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,6 +38,7 @@ MATRICES = st.builds(factored, SEEDS, BATCHES, SIZES, SIZES, SIZES)
 SQUARES = st.builds(lambda seed, batch, n, rank: factored(seed, batch, n, rank, n), SEEDS, BATCHES, SIZES, SIZES)
 
 
+@UNTIMED
 @given(MATRICES)
 def test_norm_and_transpose_are_those_of_the_product(matrix: FactoredMatrix) -> None:
     dense = matrix.product()
@@ -45,6 +47,7 @@ def test_norm_and_transpose_are_those_of_the_product(matrix: FactoredMatrix) -> 
     torch.testing.assert_close(matrix.T.product(), dense.mT, **CLOSE)
 
 
+@UNTIMED
 @given(SQUARES)
 def test_trace_and_eigenvalues_are_those_of_the_product(matrix: FactoredMatrix) -> None:
     dense = matrix.product()
@@ -60,6 +63,7 @@ def test_trace_and_eigenvalues_are_those_of_the_product(matrix: FactoredMatrix) 
         torch.testing.assert_close((x - values).prod(-1).real * rest, expected, rtol=1e-5, atol=1e-4)
 
 
+@UNTIMED
 @given(MATRICES)
 def test_the_svd_is_orthonormal_sorted_and_rebuilds_the_product(matrix: FactoredMatrix) -> None:
     U, S, Vh = matrix.svd()
@@ -73,6 +77,7 @@ def test_the_svd_is_orthonormal_sorted_and_rebuilds_the_product(matrix: Factored
     torch.testing.assert_close(S, torch.linalg.svdvals(dense)[..., :n], **CLOSE)
 
 
+@UNTIMED
 @given(SEEDS, BATCHES, SIZES, SIZES, SIZES, SIZES, SIZES)
 def test_products_on_both_sides_stay_factored(
     seed: int, batch: tuple[int, ...], rows: int, rank: int, middle: int, other_rank: int, columns: int
@@ -88,6 +93,7 @@ def test_products_on_both_sides_stay_factored(
         torch.testing.assert_close(made.product(), expected, **CLOSE)
 
 
+@UNTIMED
 @given(MATRICES)
 def test_a_vector_on_either_side_gives_a_vector(matrix: FactoredMatrix) -> None:
     dense = matrix.product()
@@ -96,7 +102,7 @@ def test_a_vector_on_either_side_gives_a_vector(matrix: FactoredMatrix) -> None:
     torch.testing.assert_close(y @ matrix, y @ dense, **CLOSE)
 
 
-@settings(max_examples=50)
+@UNTIMED
 @given(SEEDS, SIZES, SIZES, SIZES)
 def test_in_float32_all_agree_to_1e_5_of_the_size(seed: int, rows: int, rank: int, columns: int) -> None:
     left, right = random(seed, rows, rank, dtype=torch.float32), random(seed + 1, rank, columns, dtype=torch.float32)
@@ -142,6 +148,7 @@ def test_gradients_flow_to_the_factors() -> None:
 # -- the largest entries
 
 
+@UNTIMED
 @given(SEEDS, SIZES, SIZES, SIZES, st.integers(1, 20), st.integers(1, 10), st.sampled_from([-3.0, 0.0, 3.0]))
 def test_the_top_pairs_are_those_of_the_whole_matrix(
     seed: int, rows: int, rank: int, columns: int, k: int, chunk: int, shift: float
