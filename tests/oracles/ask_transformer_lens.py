@@ -129,16 +129,45 @@ def ablations(model: Any, inputs: Answers) -> Answers:
 
 
 def paths(model: Any, inputs: Answers) -> Answers:
-    """The metric on the corrupt text where one head's clean output reaches one later head by one way: [layer, head]."""
+    """The metric on the corrupt text where one part's clean output reaches one reader by one way alone."""
     (_, clean), (_, corrupt) = (model.run_with_cache(inputs[name]) for name in ("clean", "corrupt"))
     metric = partial(difference, inputs=inputs)
     grouped = model.cfg.n_key_value_heads not in (None, model.cfg.n_heads)
-    return {
+    answers = {
         f"path/{into}": patching.get_act_patch_direct_path(
             model, inputs["corrupt"], clean, corrupt, metric, *SENDER, component=into, verbose=False
         )
         for into in ("q" if grouped else "qkv")
     }
+    return answers | paths_to_logits(model, inputs, clean, corrupt)
+
+
+def paths_to_logits(model: Any, inputs: Answers, clean: Any, corrupt: Any) -> Answers:
+    """From heads [layer, head] and MLPs [layer] to the logits: straight, or by any way that meets no other head."""
+    layers, heads = range(model.cfg.n_layers), range(model.cfg.n_heads)
+    end = f"blocks.{layers[-1]}.hook_resid_post"
+    z_names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
+
+    def run(*hooks: Any) -> Tensor:
+        return difference(model.run_with_hooks(inputs["corrupt"], fwd_hooks=list(hooks)), inputs)
+
+    def add(change: Tensor) -> Any:
+        return end, lambda x, hook: x + change
+
+    def hold(name: str, new: Tensor) -> Any:
+        return name, lambda x, hook: new
+
+    straight, around = torch.zeros(len(layers), len(heads)), torch.zeros(len(layers), len(heads))
+    from_mlp = torch.zeros(len(layers))
+    for layer in layers:
+        mlp_out, z = f"blocks.{layer}.hook_mlp_out", z_names[layer]
+        from_mlp[layer] = run(add(clean[mlp_out] - corrupt[mlp_out]))
+        for head in heads:
+            straight[layer, head] = run(add((clean[z] - corrupt[z])[:, :, head] @ model.W_O[layer, head]))
+            swapped = corrupt[z].clone()
+            swapped[:, :, head] = clean[z][:, :, head]
+            around[layer, head] = run(*(hold(name, swapped if name == z else corrupt[name]) for name in z_names))
+    return {"path/logits": straight, "path/mlp_logits": from_mlp, "path/around": around}
 
 
 def direct(model: Any, inputs: Answers) -> Answers:

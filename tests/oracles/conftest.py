@@ -7,7 +7,7 @@ The libraries run in environments of their own (`build.py`), one process each, w
 import importlib.util
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,22 +104,37 @@ def folder(built: dict[str, Any], inputs: dict[str, Tensor], tmp_path_factory: p
 
 
 @pytest.fixture(scope="session")
-def ask(folder: Path) -> Ask:
-    """ask("captum") -> what that library answers, {"family/question": tensor}; skips where it has no environment."""
+def ask(request: pytest.FixtureRequest, folder: Path) -> Iterator[Ask]:
+    """ask("captum") -> what that library answers, {"family/question": tensor}; skips where it has no environment.
+
+    All libraries that some test of this run will ask begin to answer at once, side by side.
+    """
     build, answers = _build(), {}
+    wanted = dict.fromkeys(item.module.LIBRARY for item in request.session.items if item.path.parent == HERE)
+    running = {library: _start(build.python(library), library, folder) for library in wanted}
 
     def ask(library: str) -> dict[str, Tensor]:
-        python = build.python(library)
-        if not python.is_file():
+        if running[library] is None:
             pytest.skip(f"{library} has no environment here: python tests/oracles/build.py {library}")
         if library not in answers:
-            script = [str(python), str(HERE / f"ask_{library}.py"), str(folder)]
-            done = subprocess.run(script, capture_output=True, text=True, timeout=300, env=ALONE)
-            assert done.returncode == 0, f"{library} gave no answers:\n{done.stderr[-3000:]}"
+            failed = running[library].wait(timeout=600)
+            assert not failed, f"{library} gave no answers:\n{(folder / f'{library}.log').read_text()[-3000:]}"
             answers[library] = load_file(folder / f"{library}.safetensors")
         return answers[library]
 
-    return ask
+    yield ask
+    for process in filter(None, running.values()):
+        process.kill()
+        process.wait()
+
+
+def _start(python: Path, library: str, folder: Path) -> Any:
+    """The process that writes down the answers of a library; None where there is no such environment."""
+    if not python.is_file():
+        return None
+    script = [python, HERE / f"ask_{library}.py", folder]
+    with (folder / f"{library}.log").open("w") as log:
+        return subprocess.Popen(script, stdout=log, stderr=log, env=ALONE)
 
 
 def _build() -> ModuleType:

@@ -107,17 +107,33 @@ def test_without_a_head_the_metric_is_the_same(
     agree(f"ablation: {name}", ours, theirs[f"ablation/{name}"])
 
 
-@pytest.mark.parametrize(("family", "into"), [("gpt2", "q"), ("gpt2", "k"), ("gpt2", "v")])
+@pytest.mark.parametrize(("family", "into"), [("gpt2", "q"), ("gpt2", "k"), ("gpt2", "v"), ("llama", "q")])
 def test_paths_from_a_head_to_a_head_carry_the_same(
     into: str, model: Any, theirs: Any, inputs: Any, agree: Any, family: str
 ) -> None:
     ours = torch.zeros(3, 4)
     for layer in (1, 2):
         for head in range(4):
-            receivers = [(layer, head)]
-            logits, _ = path_patch(model, inputs["corrupt"], inputs["clean"], (0, 1), receivers, into)
-            ours[layer, head] = metric(inputs)(logits[:, -1])
-    agree(f"paths into {into}", ours, theirs[f"path/{into}"])
+            ours[layer, head] = path(model, inputs, (0, 1), [(layer, head)], into)
+    agree(f"paths: head to {into}", ours, theirs[f"path/{into}"])
+
+
+@PLAIN
+def test_paths_to_the_logits_carry_the_same(model: Any, theirs: Any, inputs: Any, agree: Any, family: str) -> None:
+    straight, around = (
+        [[path(model, inputs, (i, head), "logits", through_mlps=mlps) for head in range(4)] for i in range(3)]
+        for mlps in (False, True)
+    )
+    agree("paths: head to logits", torch.tensor(straight), theirs["path/logits"])
+    agree("paths: head to logits through MLPs", torch.tensor(around), theirs["path/around"])
+    from_mlps = [path(model, inputs, ("mlp_out", layer), "logits") for layer in range(3)]
+    agree("paths: MLP to logits", torch.tensor(from_mlps), theirs["path/mlp_logits"])
+
+
+def path(model: Any, inputs: Any, *way: Any, **options: Any) -> float:
+    """The metric on the corrupt text where what comes along ``way`` is that of the clean one."""
+    logits, _ = path_patch(model, inputs["corrupt"], inputs["clean"], *way, **options)
+    return metric(inputs)(logits[:, -1]).item()
 
 
 @EVERY

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interpwidgets.methods.lens import follow
+from interpwidgets.methods.tuned_lens import TunedLens
 
 LIBRARY = "tuned_lens"
 KNOWN = pytest.mark.parametrize("family", ["gpt2", "llama"])  # it knows no Gemma 2
@@ -25,13 +26,13 @@ def test_the_logit_lens_says_the_same(model: Any, theirs: Any, inputs: Any, agre
 
 @KNOWN
 def test_an_untrained_tuned_lens_is_the_logit_lens(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
-    agree("tuned lens, untrained", probabilities(model, inputs["tokens"]), theirs["untrained"].softmax(-1))
+    ours = probabilities(model, inputs["tokens"], TunedLens.identity(model))
+    agree("tuned lens, untrained", ours, theirs["untrained"].softmax(-1))
 
 
 @KNOWN
 def test_a_tuned_lens_with_the_same_weights_says_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
-    def lens(_: str, layer: int, x: Tensor) -> Tensor:
-        return x + x @ inputs["translator_weight"][layer].T + inputs["translator_bias"][layer]
-
-    ours = probabilities(model, inputs["tokens"], lens)
-    agree("tuned lens, same weights", ours, theirs["tuned"].softmax(-1))
+    places = list(TunedLens.identity(model).A)  # before the first layer and after each but the last, as theirs
+    A = dict(zip(places, inputs["translator_weight"].mT, strict=True))  # theirs multiplies from the left
+    lens = TunedLens(A, dict(zip(places, inputs["translator_bias"], strict=True)), len(places))
+    agree("tuned lens, same weights", probabilities(model, inputs["tokens"], lens), theirs["tuned"].softmax(-1))
