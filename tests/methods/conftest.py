@@ -13,13 +13,14 @@ from interpwidgets import load
 from interpwidgets.models.attention_only import AttentionOnlyConfig, AttentionOnlyForCausalLM
 
 VOCAB, D_MODEL, N_LAYERS, T = 61, 32, 3, 7
-GPT2 = {"vocab_size": VOCAB, "n_embd": D_MODEL, "n_layer": N_LAYERS, "n_head": 4, "n_positions": 24}
+IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+GPT2 = {"vocab_size": VOCAB, "n_embd": D_MODEL, "n_layer": N_LAYERS, "n_head": 4, "n_positions": 24, **IDS}
 ROPE = {
     "vocab_size": VOCAB, "hidden_size": D_MODEL, "intermediate_size": 48, "num_hidden_layers": N_LAYERS,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 24,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 24, **IDS,
 }  # fmt: skip
 BERT = {name: size for name, size in ROPE.items() if name not in ("num_key_value_heads", "head_dim")}
-SOFT = {"sliding_window": 5, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8}
+SOFT = {"attention_bias": True, "sliding_window": 5, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8}
 ATTENTION_ONLY = {
     "vocab_size": VOCAB, "d_model": D_MODEL, "d_head": 8, "n_layers": N_LAYERS, "n_heads": 4, "context": 24,
 }  # fmt: skip

@@ -53,6 +53,16 @@ def test_the_parts_add_up_to_a_difference_of_logits_whose_tokens_change(model: A
     assert expected.std() > 0.01, "all differences are the same, so this test could not fail"
 
 
+def test_the_bias_of_the_unembedding_is_part_of_the_bias(tiny: Callable[..., Any], texts: Tensor) -> None:
+    model = tiny("gpt2")
+    plain = logit_attribution(model, texts, 5, 9)
+    model.lm_head.bias = torch.nn.Parameter(torch.arange(61.0))
+    for right, wrong, more in ((5, 9, -4), (9, 5, 4)):
+        result = logit_attribution(model, texts, right, wrong)
+        torch.testing.assert_close(result["bias"] - plain["bias"] * more / -4, torch.full((2, 7), float(more)))
+    torch.testing.assert_close(logit_attribution(model, texts, 5).total, model(texts).logits[..., 5], **CLOSE)
+
+
 def test_what_a_tanh_does_to_the_logits_comes_after_the_parts(tiny: Callable[..., Any], texts: Tensor) -> None:
     model = tiny("gemma2", final_logit_softcapping=0.5)
     with torch.no_grad():
