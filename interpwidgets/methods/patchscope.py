@@ -15,7 +15,7 @@ the answer is what the model then says at the end of the prompt::
                                      │  resid_post of one position
     prompt    ─> layer 0 ─> layer 1 ─┴─> layer 2 ─> ... ─> norm ─> W_U ─> logits of the last position
 
-The stream brings along all that is in it: where positions are added to it (GPT-2, attention-only), its own position too.
+The stream brings along all that is in it, and where positions are added to it (GPT-2, attention-only) its own, too.
 Put in after the last layer, into the last position, nothing is left to do, and this is the logit lens.
 
 Source: Ghandeharioun et al. 2024, "Patchscopes: A Unifying Framework for Inspecting Hidden Representations of Language
