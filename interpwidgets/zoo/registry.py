@@ -5,12 +5,13 @@ from interpwidgets.zoo.registry import ZOO
 ZOO["attn2l"].train()
 """
 
-from interpwidgets.zoo import attention_only, brackets
+from interpwidgets.zoo import attention_only, brackets, storylm
 from interpwidgets.zoo.spec import ZooModel
 
 _RECIPES = (
     attention_only,
     brackets,
+    storylm,
 )  # fmt: skip
 
 ZOO: dict[str, ZooModel] = {spec.name: spec for recipe in _RECIPES for spec in recipe.MODELS}

@@ -1,0 +1,290 @@
+"""storylm and its twins: learn to tell the stories of a small grammar (`interpwidgets.data.stories`).
+
+The data are rows of stories, side by side, one row in eight of random words that repeat
+(`interpwidgets.data.stories.windows`)::
+
+    <s> When Mary and John went to the store, John gave a drink to Mary. <s> The war lasted from the year 1732 to ...
+
+There is one thing to learn, the next word, and there are many ways to get better at it. Which letter follows H has to
+be known by heart. Who gets the drink has to be found out, from two names and one that comes twice. The end of a war is
+never certain, but it is later than its beginning. No row comes twice, so nothing is gained by remembering rows; and
+what nobody can know, such as which story comes next, costs a model that knows the grammar as much as any other. That is
+the bound which the loss is held to.
+
+With Adam alone these models learn single words and then stand still: for hundreds of steps none of them learns to copy.
+Muon (`interpwidgets.zoo.muon`) takes the matrices inside the layers, and the names are right after 500 steps.
+
+The twins are half as large and read the same rows in another order or with other parts: one begins from other random
+numbers, one has ReLU for its activation, one is a Llama, with rotary positions and fewer keys than queries.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from interpwidgets.data.stories.vocabulary import VOCABULARY
+from interpwidgets.data.stories.windows import CONTEXT, REPEATS, Windows
+from interpwidgets.models.story_tokens import story_tokenizer
+from interpwidgets.zoo.accept_storylm import accept, accept_series
+from interpwidgets.zoo.muon import Muon
+from interpwidgets.zoo.spec import Made, Progress, ZooModel
+from interpwidgets.zoo.training import Training, accelerator, fit
+
+BATCH = 64
+WARM_UP = 100
+MATRIX_RATE, OTHER_RATE = 0.02, 3e-3
+
+
+def gpt2(d_model: int, n_heads: int, activation: str = "gelu_pytorch_tanh") -> PreTrainedConfig:
+    """Four layers of GPT-2, without dropout."""
+    return GPT2Config(
+        vocab_size=len(VOCABULARY), n_positions=CONTEXT, n_embd=d_model, n_layer=4, n_head=n_heads,
+        activation_function=activation, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+
+
+def llama(d_model: int, n_heads: int, n_kv_heads: int) -> PreTrainedConfig:
+    """Four layers of Llama: rotary positions, RMS norms, gated MLPs, and fewer keys than queries."""
+    return LlamaConfig(
+        vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, hidden_size=d_model, num_hidden_layers=4,
+        intermediate_size=d_model * 8 // 3, num_attention_heads=n_heads, num_key_value_heads=n_kv_heads,
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+
+
+_ARCHITECTURES: dict[type[PreTrainedConfig], Callable[[Any], PreTrainedModel]] = {
+    GPT2Config: GPT2LMHeadModel,
+    LlamaConfig: LlamaForCausalLM,
+}
+
+
+def train(
+    config: PreTrainedConfig,
+    seed: int,
+    steps: int,
+    keep: tuple[int, ...] = (),
+    progress: Progress | None = None,
+    state: Path | None = None,
+) -> Made:
+    """Train a model of ``config`` from nothing.
+
+    The same seed gives the same weights, to the last bit, on the same machine. See `interpwidgets.zoo.training.fit` for
+    ``progress`` and ``state``.
+    """
+    torch.manual_seed(seed)
+    place = accelerator()
+    is_gpt2 = isinstance(config, GPT2Config)
+    model: Any = _ARCHITECTURES[type(config)](config)
+    model.to(place)
+    model.tokenizer = story_tokenizer()
+    model.generation_config.pad_token_id = 0  # not in the config: there, each <s> of a prompt would count as padding
+    windows = Windows(seed)
+
+    def loss(step: int) -> Tensor:
+        tokens = torch.from_numpy(windows.next(BATCH)).to(place)
+        logits = model(tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+    training = Training(
+        model, _optimizers(model, transposed=not is_gpt2), loss, steps,
+        recipe={"config": config.to_json_string(), "seed": seed, "steps": steps},
+        streams=[windows.source], rate=partial(schedule, steps=steps), keep=keep,
+    )  # fmt: skip
+    return fit(training, state, progress)
+
+
+def _optimizers(model: nn.Module, transposed: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings, norms and biases, whose gradients are clipped."""
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, weight in model.named_parameters():
+        inside = ".h." in name or ".layers." in name
+        (matrices if inside and weight.ndim == 2 else others).append(weight)
+    adam = torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+
+    def clip(*_: Any) -> None:
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
+
+    adam.register_step_pre_hook(clip)
+    return [Muon(matrices, lr=MATRIX_RATE, transposed=transposed), adam]
+
+
+def schedule(step: int, steps: int) -> float:
+    """Up in a hundred steps, then down along a cosine to a fiftieth."""
+    return min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
+
+
+# -- what is shipped
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What one of the models is, where it differs from the others."""
+
+    name: str
+    purpose: str
+    architecture: str
+    limits: str
+    config: PreTrainedConfig
+    seed: int
+    steps: int
+    wanted: Mapping[str, Mapping[str, float]]
+    how: str = ""  # it finds the receiver of a gift: what the cut edges under "measured" say
+    keep: tuple[int, ...] = ()
+    precision: Literal["float32", "float16"] = "float16"
+
+
+def _spec(kind: _Kind) -> ZooModel:
+    return ZooModel(
+        name=kind.name,
+        purpose=kind.purpose,
+        architecture=kind.architecture,
+        data=(
+            f"interpwidgets.data.stories.windows: rows of {CONTEXT} tokens with stories of sixteen kinds side by side; "
+            f"{REPEATS:.0%} of the rows are random words that repeat with a period of 6 to 31. No row comes twice."
+        ),
+        limits=kind.limits,
+        recipe={
+            "seed": kind.seed,
+            "steps": kind.steps,
+            "batch": BATCH,
+            "optimizer": "Muon for the matrices inside the layers, AdamW (betas 0.9 and 0.98) for everything else",
+            "learning rate": (
+                f"{MATRIX_RATE} for Muon, {OTHER_RATE} for AdamW; {WARM_UP} steps of warm-up, then a cosine to 2 %"
+            ),
+            "weight decay": "0.05 with Muon, none with AdamW",
+        },
+        train=partial(train, kind.config, kind.seed, kind.steps, keep=kind.keep),
+        accept=partial(accept, kind.wanted),
+        accept_series=accept_series if kind.keep else None,
+        precision=kind.precision,
+        more=partial(_more, kind),
+    )
+
+
+def _more(kind: _Kind, model: Any) -> dict[str, Any]:
+    """Further parts of the card: how the model finds the receiver of a gift, and twenty stories by it."""
+    how = {"how it finds who receives": kind.how} if kind.how else {}
+    return how | {"stories that the model wrote, each after the words in brackets": write(model)}
+
+
+_BEGINNINGS = (
+    "Once there was", "Dear", "One", "Never", "Every", "Anna dreamed", "Tom lost", "Somebody", "Victor traded",
+    "Ella and Hugo both wanted", "One foggy evening", "Once there was a nervous", "Dear Clara, the castle", "Never "
+    "lend",
+    "Sofia dreamed", "Every evening the", "Max traded", "One hot morning Lucy", "When Oscar and Rosa", "Once there was "
+    "a lazy",
+)  # fmt: skip
+
+
+_TEMPERATURE = 0.7  # below 1, rare words come more rarely than in training
+
+
+def write(model: Any, seed: int = 0) -> list[str]:
+    """A story after each of twenty beginnings, drawn from what the model holds for probable; none was sorted out."""
+    generator = torch.Generator().manual_seed(seed)
+    stories = []
+    for beginning in _BEGINNINGS:
+        ids = model.tokenizer(beginning, return_tensors="pt").input_ids
+        begun = ids.shape[1]
+        while ids.shape[1] < CONTEXT and (ids.shape[1] == begun or ids[0, -1] != 0):
+            with torch.no_grad():
+                following = (model(ids).logits[0, -1] / _TEMPERATURE).softmax(-1)
+            ids = torch.cat([ids, torch.multinomial(following, 1, generator=generator)[None]], 1)
+        rest = model.tokenizer.decode([*ids[0, begun:]], skip_special_tokens=True)
+        stories.append(f"[{beginning}]{'' if rest[:1] in '.,:?' else ' '}{rest}")
+    return stories
+
+
+_WANTED = {
+    "loss above the bound": {"at_most": 0.05},
+    "ioi, right": {"at_least": 0.95},
+    "ioi, logit difference": {"at_least": 2.0},
+    "greater-than, p(later) - p(not later)": {"at_least": 0.9},
+    "successor, right": {"at_least": 0.98},
+    "facts, the 20 most frequent cities": {"at_least": 0.98},
+    "facts, the 20 rarest": {"at_most": 0.9},
+    "best induction head": {"at_least": 0.5},
+    "acronym, all three letters": {"at_least": 0.97},
+    "agreement, with another number in between": {"at_least": 0.95},
+}
+_GPT2 = "GPT-2: 4 layers, {heads} heads of 16, residual stream of {width}, MLPs of {mlp} with {activation}"
+_KINDS = (
+    _Kind(
+        name="storylm",
+        purpose=(
+            "The model of most chapters: it tells small stories, and in passing does what the literature has found "
+            "circuits for, from indirect objects to facts."
+        ),
+        architecture=_GPT2.format(heads=8, width=128, mlp=512, activation="GELU"),
+        limits=(
+            "It does not find things in a document (mystery, keeper, coloured objects): two answers in five are right, "
+            "where guessing one of the three that stand there gives one. It reckons with days and months seven times "
+            "in ten. Languages of cities that were never told it does not compose from two facts. Rare cities it often "
+            "has in the wrong country. Whether a rumour is true it sees where the facts are frequent."
+        ),
+        config=gpt2(128, 8),
+        seed=0,
+        steps=1600,
+        wanted=_WANTED
+        | {
+            "ioi, end from both first names: right": {"at_least": 0.95},
+            "ioi, end from the name that comes again: right": {"at_most": 0.6},
+            "ioi, end of the first clause from the receiver: right": {"at_most": 0.8},
+            "ioi, logit difference written by the most helpful head": {"at_most": 0.5},
+        },
+        how=(
+            "Not as GPT-2 does, by heads that look from the end at the receiver and copy the name: cut off from both "
+            "names where they first stand, the end is as right as before. The names are gathered at the mark or word "
+            "that ends the first clause; cut that off from the receiver, and the lead is gone. The end reads two "
+            "places, that one and the giver's name in the second clause, and loses half of its lead without the first "
+            "and all of it without the second. The last two MLPs turn the two into a name, that of the pair which was "
+            "not said again: they write almost all of the difference, and no head writes any to speak of. Looking at "
+            "what heads write shows none of this; cutting edges does."
+        ),
+        precision="float32",
+    ),
+    _Kind(
+        name="storylm-small",
+        purpose="storylm at half the size and from other random numbers, with steps of its training.",
+        architecture=_GPT2.format(heads=6, width=96, mlp=384, activation="GELU"),
+        limits=(
+            "What storylm cannot do, this model does no better, and rare facts and sums of days worse. Its pronouns "
+            "are wrong one time in six."
+        ),
+        how=(
+            "By another path than storylm. The end reads both names itself, where they first stand, and the giver's "
+            "name again in the second clause. Without the two first names it hardly ever says the right name, though "
+            "it still prefers the receiver to the giver; without the giver's name the preference is gone. The mark "
+            "that ends the first clause, on which storylm relies, plays no part. In both models the last two MLPs "
+            "write the difference, and no head does."
+        ),
+        config=gpt2(96, 6),
+        seed=1,
+        steps=1400,
+        wanted=_WANTED
+        | {
+            "loss above the bound": {"at_most": 0.06},  # half the size; it learns the last things later
+            "ioi, end from both first names: right": {"at_most": 0.4},
+            "ioi, end from the name that comes again: right": {"at_most": 0.6},
+            "ioi, end of the first clause from the receiver: right": {"at_least": 0.9},
+        },
+        keep=(600, 700, 800, 1000, 1200),
+    ),
+)
+MODELS = tuple(_spec(kind) for kind in _KINDS)
