@@ -2,7 +2,7 @@
 export type Bytes = DataView | Uint8Array | ArrayBuffer;
 export interface Packed {
   data: Bytes;
-  dtype: "u1" | "f2" | "f4";
+  dtype: "u1" | "u2" | "f2" | "f4";
   shape: number[];
 }
 
@@ -11,10 +11,11 @@ export function bytes(data: Bytes): Uint8Array {
   return data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** The numbers of an array. `f4` is copied, since a buffer of the wire need not be aligned. */
-export function numbers(array: Packed): Uint8Array | Float32Array {
+/** The numbers of an array. All but bytes are copied, since a buffer of the wire need not be aligned. */
+export function numbers(array: Packed): Uint8Array | Uint16Array | Float32Array {
   const raw = bytes(array.data);
   if (array.dtype === "u1") return raw;
+  if (array.dtype === "u2") return new Uint16Array(raw.slice().buffer);
   if (array.dtype === "f4") return new Float32Array(raw.slice().buffer);
   const halves = new Uint16Array(raw.slice().buffer);
   const table = halfTable();

@@ -1,6 +1,6 @@
-/** What stands around every widget: title line, prompt box, notices, state line. */
+/** What stands around every widget: its style, whether a kernel answers, notices, errors, the state line. */
 import type { Model } from "../types";
-import { attribute, fill, h, s } from "./dom";
+import { attribute, h, s } from "./dom";
 import { type Read, type Scope, signal } from "./signal";
 import style from "./style.css";
 
@@ -68,40 +68,8 @@ export function stateLine(scope: Scope, read: Read<{ dot: string; text: string; 
   return foot;
 }
 
-export function returnKey(): SVGSVGElement {
-  return s("svg", { width: 10, height: 10, viewBox: "0 0 10 10", "stroke-width": 1.3, "aria-hidden": "true" }, s("path", { d: "M9 1.5v4H1.8M4.2 3 1.7 5.5 4.2 8" }));
-}
-
-/** The prompt and its Run button; Enter runs, Shift+Enter breaks the line. */
-export function promptBox(scope: Scope, prompt: Read<string>, off: Read<boolean>, busy: Read<boolean>, run: (text: string) => void): HTMLElement {
-  const input = h("textarea", { rows: 1, "aria-label": "prompt", spellcheck: "false", placeholder: "Type a sentence and press Enter" });
-  const button = h("button", { type: "button", "data-part": "run" }, "Run ", returnKey());
-  const box = h("div", { class: "iw-prompt", "data-part": "prompt" }, input, button);
-  const grow = () => {
-    input.style.height = "auto";
-    input.style.height = `${Math.max(26, input.scrollHeight)}px`;
-  };
-  const submit = () => !button.disabled && run(input.value);
-  input.addEventListener("input", grow);
-  input.addEventListener("keydown", (event) => {
-    event.stopPropagation();
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    submit();
-  });
-  button.addEventListener("click", submit);
-  scope.effect(() => {
-    input.value = prompt();
-    requestAnimationFrame(grow);
-  });
-  scope.effect(() => {
-    attribute(box, "data-off", off());
-    input.readOnly = off();
-    button.disabled = off() || busy();
-    attribute(input, "title", off() ? "New prompts need a running kernel" : null);
-  });
-  return box;
-}
+export { promptBox, returnKey } from "./prompt_box";
+export { announcer } from "./live_region";
 
 export interface Notice {
   title: string;
@@ -160,18 +128,4 @@ export function errorBox(failure: Failure, close: () => void): HTMLElement {
     ),
     closeButton(close),
   );
-}
-
-/** A region that screen readers read out; the last of a quick series is the one that is said. */
-export function announcer(scope: Scope): { element: HTMLElement; say(text: string): void } {
-  const element = h("div", { class: "iw-hidden", "aria-live": "polite", "data-part": "live" });
-  let timer = 0;
-  scope.onEnd(() => clearTimeout(timer));
-  return {
-    element,
-    say(text) {
-      clearTimeout(timer);
-      timer = window.setTimeout(() => fill(element, text), 120);
-    },
-  };
 }

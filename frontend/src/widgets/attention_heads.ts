@@ -1,10 +1,9 @@
 /** AttentionHeads: every head of every layer as a thumbnail, the chosen one large, the sentence below. */
-import { type Item, menu } from "../core/controls";
 import { attribute, fill, h } from "../core/dom";
+import { exportMenu } from "../core/export_menu";
 import { announcer, errorBox, noticeBox, promptBox, stateLine } from "../core/frame";
 import { mount } from "../core/mount";
-import { csvCell, download, rasterise } from "../core/save";
-import { snapshot } from "../core/snapshot";
+import { csvCell } from "../core/save";
 import type { Render } from "../types";
 import { gridSize, mapSize, PANEL_GAP } from "./attention_heads/geometry";
 import { gridPanel } from "./attention_heads/grid";
@@ -58,27 +57,17 @@ function csv(view: View): string {
   return [["query \\ key", ...places.map(label)].join(","), ...rows].join("\r\n");
 }
 
-function exportItems(view: View, root: () => HTMLElement, say: (text: string) => void): (Item | null)[] {
-  return [
-    {
-      name: "Picture",
-      detail: "PNG",
-      act: () => {
-        const { svg, width, height } = snapshot(root());
-        void rasterise(svg, width, height).then((blob) => download(blob, `${fileName(view)}.png`));
-      },
-    },
-    { name: "Drawing", detail: "SVG", act: () => download(new Blob([snapshot(root()).svg], { type: "image/svg+xml" }), `${fileName(view)}.svg`) },
-    { name: "This head", detail: "CSV", act: () => download(new Blob(["\ufeff", csv(view)], { type: "text/csv" }), `${fileName(view)}.csv`) },
-    null,
-    { name: "Copy cell", detail: "C", act: () => void copyCell(view).then((done) => say(done ? "copied" : "this page may not use the clipboard")) },
-  ];
-}
-
 export const attentionHeads: Render = ({ model, el, signal: over }) => {
   const { scope, root, width, theme, end } = mount(model, el, "attention_heads", over);
   const view = createView(scope, model, theme, width);
   const { element: live, say } = announcer(scope);
+  const exports = exportMenu(scope, {
+    root: () => root,
+    file: () => fileName(view),
+    table: "This head",
+    csv: () => csv(view),
+    more: [{ name: "Copy cell", detail: "C", act: () => void copyCell(view).then((done) => say(done ? "copied" : "this page may not use the clipboard")) }],
+  });
   const title = h("h3");
   const meta = h("span", { class: "iw-meta" });
   const caption = h("div", { class: "iw-caption" });
@@ -127,7 +116,7 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
   const busy = scope.computed(() => view.status().state === "busy");
   fill(
     root,
-    h("div", { class: "iw-head" }, title, meta, menu(scope, "Export", exportItems(view, () => root, say))),
+    h("div", { class: "iw-head" }, title, meta, exports),
     caption,
     view.hasModel && promptBox(scope, view.prompt, () => view.kernel() === "none", busy, view.run),
     messages,

@@ -1,5 +1,8 @@
 /** Where everything goes, from the width of the page, the number of tokens and the shape of the model. */
+import { labelled, stride } from "../../core/axes";
 import { measure, tokenWidth } from "../../core/tokens";
+
+export { labelled, stride };
 
 export const PANEL_GAP = 24;
 const SMALLEST_THUMB = 19;
@@ -19,23 +22,6 @@ export interface MapSize {
   gutter: number;
   below: number;
   slanted: boolean;
-}
-
-/** Every k-th label, k a power of two, so that labels stand at least 10.5 px (22 px once some are left out) apart. */
-export function stride(pitch: number): number {
-  if (pitch >= 10.5) return 1;
-  let k = 2;
-  while (k * pitch < 22) k *= 2;
-  return k;
-}
-
-/** Which indices get a label: those of the stride, but none that would touch one of `always`. */
-export function labelled(n: number, pitch: number, always: number[]): number[] {
-  const k = stride(pitch);
-  const reach = k === 1 ? 1 : 22 / pitch;
-  const found: number[] = [];
-  for (let i = 0; i < n; i++) if (always.includes(i) || (i % k === 0 && always.every((a) => Math.abs(a - i) >= reach))) found.push(i);
-  return found;
 }
 
 /** What the grid needs: its columns, the gaps between groups of heads, or a free flow when sorted. */

@@ -1,11 +1,14 @@
 /** Every head of every layer as a thumbnail, by layer or sorted by a score. Always on the log scale. */
 import { select } from "../../core/controls";
 import { attribute, fill, h, s } from "../../core/dom";
+import { barRows } from "../../core/bar_list";
 import type { Ramp } from "../../core/colour";
+import { ring } from "../../core/heat_map";
 import type { Read } from "../../core/signal";
+import { place, put, tooltip } from "../../core/tooltip";
+import { measure } from "../../core/tokens";
 import { type HeadId, type Meta, plane, type Thumbs } from "./data";
 import { GROUP_GAP, type GridSize, HEADER, LAYER_GUTTER, MEAN_GAP } from "./geometry";
-import { ring } from "./map";
 import { capital, headName, scoreOf } from "./names";
 import type { View } from "./view";
 
@@ -175,19 +178,12 @@ function overlay(view: View, layout: Layout, hovered: HeadId | null): SVGElement
 
 function tip(view: View, id: HeadId): HTMLElement {
   const rows = [...view.scores()].slice(0, 5).map(([name, score]) => [name, scoreOf(score, id, view.meta())] as const);
-  return h(
-    "div",
-    { class: "iw-card iw-tip", role: "tooltip" },
+  const names = Math.ceil(Math.max(0, ...rows.map(([name]) => measure(name))));
+  return tooltip(
     h("div", { class: "iw-bold" }, headName(id)),
     id.head === null
       ? h("div", { class: "iw-quiet" }, `mean of ${view.meta().heads} heads`)
-      : h(
-          "table",
-          { role: "presentation" },
-          rows.map(([name, value]) =>
-            h("tr", null, h("td", { class: "iw-quiet" }, name), h("td", null, h("div", { style: "width:48px" }, h("div", { class: "iw-bar", style: `width:${Math.max(1, 48 * Math.min(1, Math.max(0, value)))}px` }))), h("td", { style: "text-align:right" }, value.toFixed(2).replace("-", "−"))),
-          ),
-        ),
+      : barRows(rows.map(([name, value]) => ({ name, share: value, text: value.toFixed(2).replace("-", "−") })), names),
   );
 }
 
@@ -283,15 +279,11 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
   return panel;
 }
 
-/** Puts the tooltip diagonal to its thumbnail, over neither its row nor its column. */
+/** Puts the tooltip diagonal to its thumbnail. */
 function placed(element: HTMLElement, panel: HTMLElement, box: HTMLElement, layout: Layout, at: number): HTMLElement {
   const edge = panel.getBoundingClientRect();
   const inner = box.getBoundingClientRect();
   const x = inner.left - edge.left + layout.x(at % layout.columns);
   const y = inner.top - edge.top + Math.floor(at / layout.columns) * layout.rowPitch;
-  const right = x + layout.thumb + 6 + 210 < edge.width;
-  const below = y + layout.thumb + 150 < edge.height || y < 150;
-  element.style[right ? "left" : "right"] = `${right ? x + layout.thumb + 6 : edge.width - x + 6}px`;
-  element.style[below ? "top" : "bottom"] = `${below ? y + layout.thumb + 6 : edge.height - y + 6}px`;
-  return element;
+  return put(element, place({ x, y, width: layout.thumb, height: layout.thumb }, { width: 204, height: 144 }, edge, "below"));
 }

@@ -1,76 +1,39 @@
 /** The large map: the pattern of the chosen head, its axes, its read-out, its colour bar. */
+import { type Axis, columnLabels, rowLabels, stride } from "../../core/axes";
 import { choice } from "../../core/controls";
 import { fill, h, s } from "../../core/dom";
 import type { Ramp } from "../../core/colour";
+import { paintCells, ring } from "../../core/heat_map";
+import { legend } from "../../core/legend";
 import { copy } from "../../core/save";
 import type { Read } from "../../core/signal";
-import { spoken, tokenNode, tokenSpans } from "../../core/tokens";
+import { spoken, tokenNode } from "../../core/tokens";
 import { cellOf, format, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
-import { labelled, type MapSize, panelWidth, stride } from "./geometry";
+import { type MapSize, panelWidth } from "./geometry";
 import { headName, noteOf } from "./names";
 import type { View } from "./view";
 
+export { ring };
+
 /** One pixel per cell; masked cells stay clear. */
 export function paint(p: Pattern, scale: Scale, meta: Meta, ramp: Ramp): HTMLCanvasElement {
-  const canvas = h("canvas", { width: p.n, height: p.n });
-  const context = canvas.getContext("2d")!;
-  const image = context.createImageData(p.n, p.n);
-  const pixels = new Uint32Array(image.data.buffer);
-  for (let row = 0, i = 0; row < p.n; row++) {
-    const peak = p.peaks[row]!;
-    for (let column = 0; column < p.n; column++, i++) if (!masked(p, row, column)) pixels[i] = ramp.pixels[position(p.values[i]!, peak, scale, meta)]!;
-  }
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
-
-/** A ring round a cell: accent with a paper halo when chosen, never smaller than 9 px. */
-export function ring(x: number, y: number, width: number, height: number, colour = "var(--accent)"): SVGElement[] {
-  const [w, t] = [Math.max(9, width), Math.max(9, height)];
-  const [left, top] = [x - (w - width) / 2, y - (t - height) / 2];
-  return [
-    s("rect", { x: left - 2.5, y: top - 2.5, width: w + 5, height: t + 5, fill: "none", stroke: "var(--paper)" }),
-    s("rect", { x: left - 1, y: top - 1, width: w + 2, height: t + 2, fill: "none", stroke: colour, "stroke-width": 2 }),
-  ];
+  const at = (row: number, column: number) => (masked(p, row, column) ? -1 : position(p.values[row * p.n + column]!, p.peaks[row]!, scale, meta));
+  return paintCells({ rows: p.n, columns: p.n, at }, ramp);
 }
 
 /** Token labels along both axes; those of the chosen pair in accent and in full. */
 export function axes(tokens: string[], p: Pattern, size: MapSize, row: number, column: number, chosen: { query: number; key: number }): SVGElement[] {
   const { cell, side, gutter, slanted } = size;
-  const thinned = stride(cell) > 1;
-  const drawn: SVGElement[] = [];
-  const tick = (d: string, on: boolean) => (thinned || on) && drawn.push(s("path", { d, stroke: on ? "var(--accent)" : "var(--edge)", "stroke-width": on ? 2 : 1 }));
-  const label = (on: boolean, token: number, room: number) => {
-    const index = thinned ? `${token} ` : "";
-    return [index && s("tspan", { class: on ? null : "iw-space" }, index), ...tokenSpans(tokens[token] ?? "", room)] as (SVGElement | string)[];
-  };
-  for (const i of labelled(p.n, cell, [row])) {
-    const on = i === row;
-    const y = i * cell + cell / 2;
-    drawn.push(s("text", { x: gutter - 8, y: y + 4, "text-anchor": "end", class: on ? "iw-chosen" : null }, label(on, on ? chosen.query : i * p.block, gutter - 10 - (thinned ? 20 : 0))));
-    tick(`M${gutter - 5} ${y}h4`, on);
-  }
-  for (const i of labelled(p.n, slanted ? Math.max(cell, 14) : cell, [column])) {
-    const on = i === column;
-    const x = gutter + i * cell + cell / 2;
-    const turn = slanted ? `translate(${x + 4} ${side + 13}) rotate(-45)` : `translate(${x + 4} ${side + 8}) rotate(-90)`;
-    drawn.push(s("text", { "text-anchor": "end", class: on ? "iw-chosen" : null, transform: turn }, label(on, on ? chosen.key : i * p.block, 80)));
-    tick(`M${x} ${side + 1}v4`, on);
-  }
-  return drawn;
-}
-
-/** A colour bar 8 px high with ticks below and a pointer at the current value (0 to 1 along the bar). */
-export function colourBar(ramp: Ramp, width: number, marks: [number, string][], at: number | null): SVGElement[] {
-  const id = `iw-ramp-${Math.random().toString(36).slice(2)}`;
+  const axis = (on: number, exact: number, room: number): Axis => ({
+    count: p.n,
+    pitch: cell,
+    chosen: on,
+    room,
+    at: (i) => ({ index: i === on ? exact : i * p.block, token: tokens[i === on ? exact : i * p.block] ?? "" }),
+  });
   return [
-    s("defs", null, s("linearGradient", { id }, Array.from({ length: 33 }, (_, i) => s("stop", { offset: i / 32, "stop-color": ramp.css(Math.round((i * 255) / 32)) })))),
-    s("rect", { x: 0, y: 4, width, height: 8, fill: `url(#${id})` }),
-    ...marks.flatMap(([u, text], i) => [
-      s("path", { d: `M${Math.min(width - 0.5, Math.max(0.5, u * width))} 12v3`, stroke: "var(--edge)" }),
-      s("text", { x: u * width, y: 25, "text-anchor": i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle" }, text),
-    ]),
-    ...(at === null ? [] : [s("path", { d: `M${at * width} 4l-4-5h8z`, fill: "var(--accent)" })]),
+    ...rowLabels(axis(row, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
+    ...columnLabels(axis(column, chosen.key, 80), gutter, side, slanted),
   ];
 }
 
@@ -103,7 +66,6 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   const labels = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
   const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
   const box = h("div", { "data-part": "map", tabindex: 0, role: "application", "aria-roledescription": "attention map", style: "position:relative" }, canvas, labels, marks);
-  const bar = s("svg", { height: 28, style: "flex:none;height:28px", "aria-hidden": "true" });
   const scales = choice(
     scope,
     "colour scale",
@@ -111,8 +73,14 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     view.scale,
     view.scale.set,
   );
-  const legend = h("div", { class: "iw-row", style: "min-height:28px;justify-content:space-between;margin-top:4px" }, bar, scales);
-  const panel = h("div", { style: "flex:none" }, title, box, legend);
+  const bar = legend(scope, () => {
+    const p = view.pattern();
+    const spot = view.cursor();
+    const at = position(valueAt(p, spot), p.peaks[cellOf(p, spot).row] ?? 1, view.scale(), view.meta()) / 255;
+    return { ramp: view.ramp(), width: Math.min(152, Math.max(96, size().side - 170)), marks: ticks(view.scale(), view.meta()), at };
+  });
+  const below = h("div", { class: "iw-row", style: "min-height:28px;justify-content:space-between;margin-top:4px" }, bar, scales);
+  const panel = h("div", { style: "flex:none" }, title, box, below);
 
   scope.effect(() => {
     fill(name, headName(view.chosen()));
@@ -123,17 +91,17 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   const sized = scope.computed(() => ({ ...size(), cell: size().side / view.pattern().n }));
   const painted = scope.computed(() => paint(view.pattern(), view.scale(), view.meta(), view.ramp()));
   scope.effect(() => {
-    const { side, cell, gutter, below } = sized();
+    const { side, cell, gutter, below: hang } = sized();
     const device = Math.max(view.pattern().n, Math.round(side * devicePixelRatio));
     canvas.width = canvas.height = device;
     canvas.style.cssText = `position:absolute;left:${gutter}px;top:0;width:${side}px;height:${side}px`;
-    box.style.height = `${side + below}px`;
+    box.style.height = `${side + hang}px`;
     box.style.width = `${gutter + side}px`;
     panel.style.width = view.narrow() ? "100%" : `${panelWidth(size())}px`;
-    legend.style.marginLeft = `${side < 300 ? 0 : gutter}px`;
+    below.style.marginLeft = `${side < 300 ? 0 : gutter}px`;
     for (const layer of [labels, marks]) {
       layer.setAttribute("width", String(gutter + side));
-      layer.setAttribute("height", String(side + below));
+      layer.setAttribute("height", String(side + hang));
     }
     const context = canvas.getContext("2d")!;
     context.imageSmoothingEnabled = false;
@@ -164,15 +132,6 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     fill(readout, query, h("span", { class: "iw-quiet" }, " → "), key, " ", h("span", { class: "iw-bold" }, format(valueAt(p, spot), p.exact || p.block > 1)));
     fill(locked, view.locked() && view.hover() === null ? lock() : null);
   });
-  scope.effect(() => {
-    const p = view.pattern();
-    const spot = view.cursor();
-    const row = cellOf(p, spot).row;
-    const width = Math.min(152, Math.max(96, size().side - 170));
-    bar.setAttribute("width", String(width));
-    fill(bar, colourBar(view.ramp(), width, ticks(view.scale(), view.meta()), position(valueAt(p, spot), p.peaks[row] ?? 1, view.scale(), view.meta()) / 255));
-  });
-
   const under = (event: MouseEvent) => {
     const p = view.pattern();
     const edge = canvas.getBoundingClientRect();

@@ -1,0 +1,42 @@
+/** The colour bar under a map: what its colours mean, and where the value under the pointer stands. */
+import type { Ramp } from "./colour";
+import { attribute, fill, s } from "./dom";
+import type { Read, Scope } from "./signal";
+
+/** A place along the bar, 0 to 1, and what is written there. */
+export type Mark = [number, string];
+
+let made = 0;
+
+/** A colour bar 8 px high with ticks below and a pointer at the current value. */
+export function colourBar(ramp: Ramp, width: number, marks: Mark[], at: number | null): SVGElement[] {
+  const id = `iw-ramp-${(made = (made + 1) % 1e6)}-${Math.random().toString(36).slice(2, 6)}`;
+  return [
+    s("defs", null, s("linearGradient", { id }, Array.from({ length: 33 }, (_, i) => s("stop", { offset: i / 32, "stop-color": ramp.css(Math.round((i * 255) / 32)) })))),
+    s("rect", { x: 0, y: 4, width, height: 8, fill: `url(#${id})` }),
+    ...marks.flatMap(([u, text], i) => [
+      s("path", { d: `M${Math.min(width - 0.5, Math.max(0.5, u * width))} 12v3`, stroke: "var(--edge)" }),
+      s("text", { x: u * width, y: 25, "text-anchor": i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle" }, text),
+    ]),
+    ...(at === null ? [] : [s("path", { d: `M${Math.min(1, Math.max(0, at)) * width} 4l-4-5h8z`, fill: "var(--accent)" })]),
+  ];
+}
+
+export interface Legend {
+  ramp: Ramp;
+  width: number;
+  marks: Mark[];
+  /** The value under the pointer, 0 to 1 along the bar. */
+  at: number | null;
+}
+
+/** A colour bar that follows what it reads. */
+export function legend(scope: Scope, read: Read<Legend>): SVGSVGElement {
+  const bar = s("svg", { height: 28, style: "flex:none;height:28px", "aria-hidden": "true", "data-part": "legend" });
+  scope.effect(() => {
+    const { ramp, width, marks, at } = read();
+    attribute(bar, "width", width);
+    fill(bar, colourBar(ramp, width, marks, at));
+  });
+  return bar;
+}
