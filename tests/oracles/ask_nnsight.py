@@ -16,7 +16,8 @@ def ask(folder: Path, inputs: Answers) -> Answers:
     model = nnsight.TransformersModel(
         hf_model(folder), task="text-generation", tokenizer=AutoTokenizer.from_pretrained(folder)
     )
-    return sites(model, inputs) | interventions(model, inputs) | first_order(model, inputs)
+    answers = sites(model, inputs) | interventions(model, inputs) | first_order(model, inputs)
+    return answers | {"patchscope": patchscope(model, inputs)}
 
 
 def parts(model: Any) -> tuple[Any, Any, Any, Any]:
@@ -60,6 +61,24 @@ def interventions(model: Any, inputs: Answers) -> Answers:
             adds(blocks[LAYER]).output[:] = added
             patched_mlp = model.output.logits.save()
     return {"zeroed/z": without_head, "patched/resid_pre": patched_stream, "patched/mlp_out": patched_mlp}
+
+
+def patchscope(model: Any, inputs: Answers) -> Tensor:
+    """What the model says at the end of a prompt that a row of the stream was put into: [layer, row, vocab]."""
+    blocks, *_ = parts(model)
+    streams: list[Tensor] = []
+    said = []
+    with torch.no_grad():
+        with model.trace(inputs["tokens"]):
+            for block in blocks:
+                streams.append(block.output.save())
+        for block, stream in zip(blocks, streams, strict=True):
+            rows = stream.flatten(0, 1)
+            with model.trace(inputs["clean"].expand(len(rows), -1)):
+                block.output[:, POSITION] = rows
+                logits = model.output.logits.save()
+            said.append(logits[:, -1])
+    return torch.stack(said)
 
 
 def first_order(model: Any, inputs: Answers) -> Answers:

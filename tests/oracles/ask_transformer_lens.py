@@ -49,6 +49,7 @@ def ask(folder: Path, inputs: Answers) -> Answers:
             disable_warnings=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False
         )
         answers |= weights(folded, "folded") | circuits(folded) | direct(folded, inputs)
+        answers |= in_tokens(folded, inputs)
     return answers | first_order(model, inputs)
 
 
@@ -175,6 +176,17 @@ def direct(model: Any, inputs: Answers) -> Answers:
     return {
         f"direct/{unit}": direct_logit_attribution(model, inputs["tokens"], *tokens, unit=unit, pos=None).attribution
         for unit in ("component", "layer", "head")
+    }
+
+
+def in_tokens(model: Any, inputs: Answers) -> Answers:
+    """What heads add to all logits [layer * head, batch, position, vocab]; what neurons write and read, in tokens."""
+    _, cache = model.run_with_cache(inputs["tokens"])
+    reads = model.W_in if model.W_gate is None else model.W_gate
+    return {
+        "said/heads": cache.stack_head_results(apply_ln=True) @ model.W_U,
+        "said/neuron_writes": model.W_out @ model.W_U,
+        "said/neuron_reads": reads.mT @ model.W_E.T,
     }
 
 

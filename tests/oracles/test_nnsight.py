@@ -12,7 +12,9 @@ from interpwidgets import Tap
 from interpwidgets.methods.ablation import zero_ablate
 from interpwidgets.methods.attribution_patching import attribution_patch
 from interpwidgets.methods.gradients import gradients
+from interpwidgets.methods.lens import follow
 from interpwidgets.methods.metrics import logit_difference
+from interpwidgets.methods.patchscope import patchscope
 
 LIBRARY = "nnsight"
 LAYER, HEAD, POSITION = 1, 2, 4
@@ -51,6 +53,13 @@ def test_interventions_have_the_same_effect(model: Any, theirs: Any, inputs: Any
     agree("interventions: resid_pre patched", stream, theirs["patched/resid_pre"])
     mlp = patched(model, inputs, "mlp_out", lambda _, clean: clean)
     agree("interventions: mlp_out patched", mlp, theirs["patched/mlp_out"])
+
+
+@EVERY
+def test_a_patchscope_says_the_same(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    lens = patchscope(model, inputs["clean"][0], at=POSITION)
+    ours = follow(model, inputs["tokens"], torch.arange(model.config.vocab_size), lens=lens).prob
+    agree("patchscope", ours.flatten(1, 2), theirs["patchscope"].softmax(-1))
 
 
 @EVERY

@@ -17,6 +17,7 @@ from interpwidgets.methods.lens import follow, logit_lens
 from interpwidgets.methods.metrics import logit_difference
 from interpwidgets.methods.patching import patch_sweep
 from interpwidgets.methods.path import path_patch
+from interpwidgets.methods.projections import Said, head_projections, neuron_reads, neuron_writes
 from interpwidgets.models.anatomy import anatomy
 from interpwidgets.models.folding import fold_norms
 from interpwidgets.models.taps import SITES
@@ -192,6 +193,21 @@ def test_attribution_patching_gives_the_same_picture(model: Any, theirs: Any, in
     effects = attribution_patch(model, inputs["clean"], inputs["corrupt"], metric(inputs), ["z", "mlp_out"])
     agree("attribution patching: z", effects["z"][:, 0].mT, theirs["first_order/z"])
     agree("attribution patching: mlp_out", effects["mlp_out"][:, 0], theirs["first_order/mlp_out"])
+
+
+@PLAIN
+def test_heads_and_neurons_speak_for_the_same_tokens(model: Any, theirs: Any, inputs: Any, agree: Any) -> None:
+    tokens, vocab = inputs["tokens"], model.config.vocab_size
+    heads = [in_order(head_projections(model, tokens, layer, vocab)).movedim(2, 0) for layer in range(3)]
+    agree("projections: heads", torch.cat(heads), theirs["said/heads"])
+    for name, ask in (("neuron_writes", neuron_writes), ("neuron_reads", neuron_reads)):
+        ours = torch.stack([in_order(ask(model, layer, k=vocab)) for layer in range(3)])
+        agree(f"projections: {name}", ours, theirs[f"said/{name}"])
+
+
+def in_order(said: Said) -> Tensor:
+    """All tokens in the order of the vocabulary, instead of from the one most spoken for to the least."""
+    return said.top_logits.gather(-1, said.top_tokens.argsort(-1))
 
 
 @EVERY
