@@ -93,6 +93,7 @@ def train(
     model.to(place)
     model.tokenizer = story_tokenizer()
     model.generation_config.pad_token_id = 0  # not in the config: there, each <s> of a prompt would count as padding
+    model.generation_config.max_length = CONTEXT  # a story ends with <s>, sooner or later
     windows = Windows(seed)
 
     def loss(step: int) -> Tensor:
