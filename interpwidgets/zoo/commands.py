@@ -26,8 +26,9 @@ def list_models() -> None:
     """List the models, one line each."""
     from interpwidgets.models.shipped import SHIPPED
 
+    width = max(map(len, SHIPPED)) + 2
     for name, sentence in SHIPPED.items():
-        click.echo(f"{name:<10}{sentence}")
+        click.echo(f"{name:<{width}}{sentence}")
 
 
 @zoo.command()
