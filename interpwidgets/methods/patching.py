@@ -48,11 +48,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from interpwidgets.methods.runs import Metric, expect_pair
 from interpwidgets.models.anatomy import Anatomy, anatomy
 from interpwidgets.models.taps import Edit, Tap, Where
 
 Site = Literal["resid_pre", "attn_out", "mlp_out", "z"]
-Metric = Callable[[Float[Tensor, "batch *at vocabulary"]], Float[Tensor, " batch"]]
 Index = tuple[Tensor] | tuple[Tensor | slice, Tensor]  # behind the batch; tensors hold one entry for each row
 
 BAR_AFTER = 2.0  # seconds
@@ -94,7 +94,7 @@ def patch_sweep(
     for a site that the family lacks.
     """
     parts = anatomy(model)
-    _check(parts, clean, corrupt, site, by_position, max_batch)
+    _check(parts, clean, corrupt, metric, site, by_position, max_batch)
     n_positions = clean.shape[1]
     looks = _looks(at, n_positions)
     moves = site != "z" or by_position  # from one position to the next
@@ -289,7 +289,9 @@ def _measure(metric: Metric, logits: Float[Tensor, "batch *at vocabulary"]) -> F
 
 def _looks(at: int | Sequence[int], n_positions: int) -> Int[Tensor, ""] | Int[Tensor, " at"]:
     """``at`` counted from the start, as a tensor."""
-    each = [at] if isinstance(at, int) else list(at)
+    each = list(at) if isinstance(at, Sequence) else [at]
+    if not all(isinstance(position, int) for position in each):
+        raise ValueError(f"`at` is a position of the text, or a list of these; it cannot be {at!r}.")
     if not each:
         raise ValueError("the metric has to look at one position at least, but `at` names none.")
     for position in each:
@@ -304,6 +306,7 @@ def _check(
     parts: Anatomy,
     clean: Int[Tensor, "1 position"],
     corrupt: Int[Tensor, "1 position"],
+    metric: Metric,
     site: str,
     by_position: bool,
     max_batch: int | None,
@@ -313,19 +316,14 @@ def _check(
         near = get_close_matches(str(site), sites, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"sweeps are over {', '.join(sites)}."
         raise ValueError(f"there is no sweep over {site!r}; {hint}")
-    if clean.shape != corrupt.shape:
-        raise ValueError(
-            f"clean and corrupt have to be of one shape, but they are {list(clean.shape)} and {list(corrupt.shape)}."
-        )
-    if clean.ndim != 2 or len(clean) != 1:
+    expect_pair(parts, clean, corrupt)
+    if len(clean) != 1:
         raise ValueError(
             f"clean and corrupt have to be one text each, [1, position], but they are {list(clean.shape)}."
         )
     if by_position and site != "z":
         raise ValueError(f"by_position is for heads ('z'); a sweep over {site!r} is by position already.")
-    if max_batch is not None and max_batch < 1:
+    if max_batch is not None and (not isinstance(max_batch, int) or max_batch < 1):
         raise ValueError(f"max_batch has to be at least 1, or None for no limit, but it is {max_batch}.")
-    if any(module.training for module in parts.model.modules()):
-        raise ValueError(
-            "the model is in training mode, where dropout makes every run another; call model.eval() first."
-        )
+    if not callable(metric):
+        raise ValueError(f"the metric has to be a function of logits; it is of type {type(metric).__name__}.")

@@ -17,7 +17,7 @@ from inspect import signature
 from typing import Any
 
 from jaxtyping import Float, Int
-from torch import Tensor, tensor
+from torch import Tensor, int32, int64, tensor
 
 from interpwidgets.models.anatomy import Anatomy
 
@@ -53,8 +53,11 @@ def expect_runnable(parts: Anatomy, tokens: Int[Tensor, "batch position"], name:
         came = list(tokens.shape) if isinstance(tokens, Tensor) else f"of type {type(tokens).__name__}"
         raise ValueError(f"{name} have to be a tensor [batch, position], at least one of each; they are {came}.")
     model: Any = parts.model
-    n_tokens, longest = len(model.get_input_embeddings().weight), parts.max_context
-    if tokens.is_floating_point() or not 0 <= tokens.min() <= tokens.max() < n_tokens:
+    embedding, longest = model.get_input_embeddings().weight, parts.max_context
+    n_tokens = len(embedding)
+    if tokens.device != embedding.device:
+        raise ValueError(f"{name} are on {tokens.device}, but the model is on {embedding.device}; move one of them.")
+    if tokens.dtype not in (int32, int64) or not 0 <= tokens.min() <= tokens.max() < n_tokens:
         raise ValueError(f"{name} have to be whole numbers from 0 to {n_tokens - 1}, the ids of this vocabulary.")
     if longest is not None and tokens.shape[1] > longest:
         raise ValueError(f"the text is {tokens.shape[1]} tokens long, but this model's context holds {longest}.")
