@@ -4,8 +4,7 @@
 
     tokenizer = load("storylm").tokenizer
     tokenizer("The cat sat on the mat.").input_ids          # <s> comes first, as it does in training
-    tokenizer.tokenize("The war began in 1732.")            # [" The", " war", "<unk>", " in", " 17", "32", "."]
-    tokenizer.decode([0, 5, 6], skip_special_tokens=True)
+    tokenizer.tokenize("The war ended in 1732.")            # [" The", " war", "<unk>", " in", " 17", "32", "."]
 
 It is made of standard parts and written as a standard ``tokenizer.json``, so `AutoTokenizer` opens it without this
 module.

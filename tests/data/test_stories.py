@@ -284,3 +284,9 @@ def test_a_mistake_is_told_at_once(make: partial[Sample], says: str) -> None:
 def test_all_tasks_are_told() -> None:
     assert set(STORIES.options) == set(TASKS)
     assert all(told[0] in NAMES for told in PAIRS[True])
+
+
+def test_the_example_of_the_package_is_as_it_says() -> None:
+    asked = sample("ioi", seed=15, held_out=True)
+    assert asked.text == "When Sam and James walked to the park, James offered a camera to Sam."
+    assert (asked.right, asked.wrong, asked.answer, round(asked.logprob, 1)) == (" Sam", (" James",), 15, -17.5)

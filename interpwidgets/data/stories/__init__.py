@@ -4,13 +4,13 @@
 
     tell(3, seed=1)                                 # three stories of any kind, to read
 
-    asked = sample("ioi", seed=0, held_out=True)    # names and a scene that never come together in training
-    asked.text                  # "When Mary and John went to the store, John gave a drink to Mary."
-    asked.prompt                # "When Mary and John went to the store, John gave a drink to"
-    asked.right, asked.wrong    # " Mary", (" John",)
-    asked.answer                # 14: where the answer stands in asked.tokens, so a model is asked at 13
+    asked = sample("ioi", seed=15, held_out=True)    # names and a scene that never come together in training
+    asked.text                  # "When Sam and James walked to the park, James offered a camera to Sam."
+    asked.prompt                # "When Sam and James walked to the park, James offered a camera to"
+    asked.right, asked.wrong    # " Sam", (" James",)
+    asked.answer                # 15: where the answer stands in asked.tokens, so a model is asked at 14
     asked.spans                 # (Span("a", 2, 3), Span("b", 4, 5), Span("went", 5, 7), ...)
-    asked.logprob               # -14.1 nats: of this story among all that ioi can tell
+    asked.logprob               # -17.5 nats: of this story among all that ioi can tell
 
 What is told, and what is asked (`TASKS` has all names):
 

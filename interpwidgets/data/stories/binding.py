@@ -23,8 +23,7 @@ _ON_THE = Frame(
 
 
 def coloured_objects(draw: Draw) -> Draft:
-    """ "On the table there is a red pen, a blue cup ... What colour is the cup? It is blue.": asks for the last "
-    "word."""
+    """ "On the table there is a red pen, a blue cup ... What colour is the cup? It is blue.": asks for the colour."""
     things, colours, i = _three(draw, _THINGS), _three(draw, COLOURS), draw.pick((0, 1, 2))
     draft = Draft().say(
         _ON_THE, spot=draw.pick(_SPOTS), asked=things[i], colour=colours[i],

@@ -33,8 +33,7 @@ _RANDOM = range(1, len(VOCABULARY))  # everything but <s>
 
 @dataclass(frozen=True)
 class Story:
-    """A story in a row: it begins after the <s> at ``start`` and ends with the <s> at ``stop``, if that is in the "
-    "row."""
+    """A story in a row: from the <s> at ``start`` to the <s> at ``stop``, which may lie beyond the end of the row."""
 
     draft: Draft
     logprob: float  # of the story and of nothing else
