@@ -12,8 +12,7 @@ module.
 - The first word is read as if a space stood in front of it: " When" is the same token wherever it stands.
 - A year is two tokens, " 17" and "32"; an acronym in brackets is one token a letter.
 - A word that no story uses becomes ``<unk>``, one for each such word, and is seen as that wherever tokens are shown.
-The
-  models have met ``<unk>`` among random words: they copy it, and know nothing else about it.
+  The models have met ``<unk>`` among random words: they copy it, and know nothing else about it.
 - Any amount of space between words is one space, and space before a mark is none.
 """
 

@@ -14,8 +14,8 @@ the bound which the loss is held to.
 With Adam alone these models learn single words and then stand still: for hundreds of steps none of them learns to copy.
 Muon (`interpwidgets.zoo.muon`) takes the matrices inside the layers, and it takes 900 steps until the names are right.
 
-The twins are half as large. One differs in nothing else but its random numbers, one has ReLU for its activation, and one
-is a Llama, with rotary positions and fewer keys than queries.
+The twins are half as large. One differs in nothing else but its random numbers, one has ReLU for its activation, and
+one is a Llama, with rotary positions and fewer keys than queries.
 """
 
 import math
