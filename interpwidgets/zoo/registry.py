@@ -5,13 +5,14 @@ from interpwidgets.zoo.registry import ZOO
 ZOO["attn2l"].train()
 """
 
-from interpwidgets.zoo import attention_only, brackets, storylm
+from interpwidgets.zoo import attention_only, brackets, minibert, storylm
 from interpwidgets.zoo.spec import ZooModel
 
 _RECIPES = (
     attention_only,
     brackets,
     storylm,
+    minibert,
 )  # fmt: skip
 
 ZOO: dict[str, ZooModel] = {spec.name: spec for recipe in _RECIPES for spec in recipe.MODELS}
