@@ -1,9 +1,10 @@
 /** The shared bundle: every widget by its kind. */
 import { attentionHeads } from "./widgets/attention_heads";
+import { logitLens } from "./widgets/logit_lens";
 import { progress } from "./widgets/progress";
 import type { Render, RenderContext } from "./types";
 
-const widgets: Record<string, Render> = { attention_heads: attentionHeads, progress };
+const widgets: Record<string, Render> = { attention_heads: attentionHeads, logit_lens: logitLens, progress };
 
 function render(context: RenderContext): void | (() => void) {
   const kind = context.model.get<string>("_kind");

@@ -1,5 +1,5 @@
 /** Choices and menus. Native elements where the platform has them, the ARIA patterns where it has not. */
-import { attribute, fill, h, s } from "./dom";
+import { attribute, type Child, fill, h, s } from "./dom";
 import type { Read, Scope } from "./signal";
 
 export const chevron = () => s("svg", { class: "iw-chevron", viewBox: "0 0 8 5", "aria-hidden": "true" }, s("path", { d: "M.5.5 4 4 7.5.5" }));
@@ -44,14 +44,17 @@ export function choice<T extends string>(scope: Scope, label: string, options: R
   return group;
 }
 
-/** A select with its name inside: "Sort Layer". */
-export function select(scope: Scope, label: string, options: Read<[string, string][]>, value: Read<string>, choose: (value: string) => void): HTMLElement {
+/** A select with its name inside: "Sort Layer". `draw` shows the chosen value where text is not enough. */
+export function select(scope: Scope, label: string, options: Read<[string, string][]>, value: Read<string>, choose: (value: string) => void, draw?: (value: string) => Child): HTMLElement {
   const shown = h("span", { "aria-hidden": "true" });
   const native = h("select", { "aria-label": label, on: { change: () => choose(native.value) } });
-  scope.effect(() => fill(native, options().map(([name, text]) => h("option", { value: name }, text))));
+  scope.effect(() => {
+    fill(native, options().map(([name, text]) => h("option", { value: name }, text)));
+    native.value = value();
+  });
   scope.effect(() => {
     native.value = value();
-    fill(shown, options().find(([name]) => name === value())?.[1] ?? value());
+    fill(shown, draw ? draw(value()) : options().find(([name]) => name === value())?.[1] ?? value());
   });
   return h("span", { class: "iw-select" }, h("span", { class: "iw-quiet", "aria-hidden": "true" }, label), shown, chevron(), native);
 }

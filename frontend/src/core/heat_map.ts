@@ -84,10 +84,10 @@ export interface HeatMap {
   /** Names of rows and columns; none where another panel already has them. */
   rowNames: string[] | null;
   columnNames: string[] | null;
-  /** Room for the map in CSS pixels, labels not counted, and the largest cell. */
+  /** Room for the map in CSS pixels, labels not counted, and the largest a cell may be. */
   width: number;
   height: number;
-  largest: number;
+  largest: { across: number; down: number };
 }
 
 const GUTTER = 84;
@@ -105,7 +105,7 @@ export function heatMap(scope: Scope, label: Read<string>, read: Read<HeatMap>, 
   const box = h("div", { "data-part": "map", role: "img", style: "position:relative" }, canvas, marks);
   const size = scope.computed(() => {
     const { cells, width, height, largest, rowNames, columnNames } = read();
-    const [across, down] = [detail(cells.columns, width, largest, devicePixelRatio), detail(cells.rows, height, largest, devicePixelRatio)];
+    const [across, down] = [detail(cells.columns, width, largest.across, devicePixelRatio), detail(cells.rows, height, largest.down, devicePixelRatio)];
     const shown = pooled(cells, down.block, across.block);
     return { shown, across, down, left: rowNames ? GUTTER : 0, width: shown.columns * across.cell, height: shown.rows * down.cell, below: columnNames ? HANG : 0 };
   });

@@ -1,8 +1,7 @@
 /** Lines that are named where they run; shape and dash repeat what the colour says, and gaps stay gaps. */
 import { attribute, fill, s } from "./dom";
 import type { Read, Scope } from "./signal";
-import { pieces, tokenSpans } from "./tokens";
-import { measure } from "./tokens";
+import { tokenSpans, tokenWidth } from "./tokens";
 
 export interface Series {
   /** A token, or any other name. */
@@ -77,17 +76,11 @@ export function points({ way, pitch, extent, place, gutter }: Pick<LineChart, "w
   });
 }
 
-/** A path through points, broken at gaps; a point between two gaps becomes a dot. */
-export function path(all: (Point | null)[]): string {
-  let d = "";
-  all.forEach((point, i) => {
-    if (!point) return;
-    const [before, after] = [all[i - 1], all[i + 1]];
-    d += `${before ? "L" : "M"}${point.x.toFixed(1)} ${point.y.toFixed(1)}`;
-    if (!before && !after) d += "h.01";
-  });
-  return d;
-}
+/** A path through points, broken at gaps. */
+export const path = (all: (Point | null)[]): string => all.map((point, i) => (point ? `${all[i - 1] ? "L" : "M"}${point.x.toFixed(1)} ${point.y.toFixed(1)}` : "")).join("");
+
+/** Points between two gaps, which no line would show. */
+export const alone = (all: (Point | null)[]): Point[] => all.filter((point, i): point is Point => point !== null && !all[i - 1] && !all[i + 1]);
 
 const inside = ({ x, y }: Point, area: Area) => x > area.left && x < area.right && y > area.top && y < area.bottom;
 
@@ -145,10 +138,10 @@ function axes(chart: LineChart, chosen: number | null): SVGElement[] {
     drawn.push(s("path", { d: way === "down" ? `M${gutter + at(u)} ${TOP}v${length}` : `M${gutter} ${TOP + extent - at(u) + 1}h${length}`, stroke: "var(--line)" }));
     if (text) drawn.push(s("text", way === "down" ? { x: gutter + u * extent, y: TOP + length + 16, "text-anchor": anchor(i) } : { x: gutter - 8, y: TOP + extent - u * extent + 4, "text-anchor": "end" }, text));
   });
-  const every = way === "across" ? Math.max(1, Math.ceil(36 / pitch)) : 1;
+  const every = Math.max(1, Math.ceil((way === "across" ? 36 : 13) / pitch));
   stepNames?.forEach((name, i) => {
     const on = i === chosen;
-    if (!on && (i % every || (chosen !== null && way === "across" && Math.abs(i - chosen) < every))) return;
+    if (!on && (i % every || (chosen !== null && Math.abs(i - chosen) < every))) return;
     const spot = way === "down" ? { x: gutter - 8, y: TOP + i * pitch + pitch / 2 + 4, "text-anchor": "end" } : { x: gutter + i * pitch + pitch / 2, y: TOP + extent + 17, "text-anchor": "middle" };
     drawn.push(s("text", { ...spot, class: on ? "iw-chosen" : null }, tokenSpans(name, way === "down" ? gutter - 10 : every * pitch)));
   });
@@ -159,7 +152,7 @@ function lines(chart: LineChart, chosen: number | null): SVGElement[] {
   const { series, way, steps, pitch, extent, gutter } = chart;
   const all = series.map(({ values }) => points(chart, values));
   const frame = way === "down" ? { left: gutter, top: TOP, right: gutter + extent, bottom: TOP + steps * pitch } : { left: gutter, top: TOP, right: gutter + steps * pitch, bottom: TOP + extent };
-  const widths = series.map(({ name, named }) => (named ? Math.min(96, measure(pieces(name).map(({ text }) => text).join(""))) : 0));
+  const widths = series.map(({ name, named }) => (named ? Math.min(96, tokenWidth(name)) : 0));
   const names = labels(all, widths, frame);
   const drawn: SVGElement[] = [];
   const back = series.map((_, i) => series.length - 1 - i); // the first series lies on top
@@ -167,6 +160,7 @@ function lines(chart: LineChart, chosen: number | null): SVGElement[] {
     const { colour, main, dashed } = series[i]!;
     const line = { d: path(all[i]!), fill: "none", "stroke-linejoin": "round", "stroke-linecap": "round" };
     drawn.push(s("path", { ...line, stroke: "var(--paper)", "stroke-width": 4 }), s("path", { ...line, stroke: colour, "stroke-width": main ? 2 : 1.5, "stroke-dasharray": dashed ? "4 4" : null }));
+    drawn.push(...alone(all[i]!).map(({ x, y }) => s("circle", { cx: x, cy: y, r: 2, fill: colour })));
   }
   for (const i of back) {
     const point = chosen === null ? null : all[i]![chosen];

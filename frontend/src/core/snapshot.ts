@@ -1,6 +1,6 @@
 /** A picture of a widget as one SVG file: canvases become images, drawings and text stay what they are. */
 
-const LEFT_OUT = "button, select, textarea, .iw-select, .iw-choice, .iw-prompt, .iw-foot, .iw-hidden, .iw-tip, .iw-menu-anchor, .iw-notice, [hidden]";
+const LEFT_OUT = "button:not(.iw-bar-row), select, textarea, .iw-select, .iw-choice, .iw-prompt, .iw-foot, .iw-hidden, .iw-tip, [data-place=over], .iw-menu-anchor, .iw-notice, [hidden]";
 const clear = (colour: string) => colour === "transparent" || /,\s*0\)$/.test(colour) || colour === "rgba(0, 0, 0, 0)";
 const escape = (text: string) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
@@ -20,19 +20,31 @@ export function snapshot(root: HTMLElement): Snapshot {
   let bottom = 0;
   const skip = (node: Element | null) => !node || node.closest(LEFT_OUT) !== null || getComputedStyle(node).display === "none";
 
-  for (const element of root.querySelectorAll<HTMLElement>(".iw-chip")) {
+  const clips: string[] = [];
+  /** What is drawn of an element: where it lies in something that scrolls, the part in sight. */
+  const seen = (element: Element, drawn: string): string => {
+    const scroller = element.parentElement?.closest(".iw-scroll, [data-part=heads]");
+    if (!scroller) return drawn;
+    const box = scroller.getBoundingClientRect();
+    const [x, y] = at(box);
+    clips.push(`<clipPath id="c${clips.length}"><rect x="${x}" y="${y}" width="${box.width}" height="${box.height}"/></clipPath>`);
+    return `<g clip-path="url(#c${clips.length - 1})">${drawn}</g>`;
+  };
+
+  for (const element of root.querySelectorAll<HTMLElement>(".iw-chip, .iw-pin, .iw-bar, .iw-on-top")) {
+    if (skip(element)) continue;
     const { backgroundColor } = getComputedStyle(element);
     const box = element.getBoundingClientRect();
     const [x, y] = at(box);
     const ringed = element.hasAttribute("data-query") ? ` stroke="${variable("var(--accent)")}" stroke-width="2"` : "";
-    if (!clear(backgroundColor)) parts.push(`<rect x="${x}" y="${y}" width="${box.width}" height="${box.height}" rx="2" fill="${backgroundColor}"${ringed}/>`);
+    if (!clear(backgroundColor)) parts.push(`<rect x="${x}" y="${y}" width="${box.width}" height="${box.height}" rx="${element.matches(".iw-chip, .iw-pin") ? 2 : 0}" fill="${backgroundColor}"${ringed}/>`);
   }
   for (const canvas of root.querySelectorAll("canvas")) {
     if (skip(canvas) || !canvas.width) continue;
     const box = canvas.getBoundingClientRect();
     const [x, y] = at(box);
     bottom = Math.max(bottom, y + box.height);
-    parts.push(`<image x="${x}" y="${y}" width="${box.width}" height="${box.height}" style="image-rendering:pixelated" href="${canvas.toDataURL()}"/>`);
+    parts.push(seen(canvas, `<image x="${x}" y="${y}" width="${box.width}" height="${box.height}" style="image-rendering:pixelated" href="${canvas.toDataURL()}"/>`));
   }
   for (const drawing of root.querySelectorAll<SVGSVGElement>("svg")) {
     if (skip(drawing) || drawing.hasAttribute("viewBox")) continue;
@@ -40,7 +52,7 @@ export function snapshot(root: HTMLElement): Snapshot {
     const [x, y] = at(box);
     bottom = Math.max(bottom, y + Number(drawing.getAttribute("height") ?? 0));
     const inner = [...drawing.childNodes].map((node) => new XMLSerializer().serializeToString(node)).join("");
-    parts.push(`<g transform="translate(${x} ${y})">${variable(inner).replaceAll(' xmlns="http://www.w3.org/2000/svg"', "")}</g>`);
+    parts.push(seen(drawing, `<g transform="translate(${x} ${y})">${variable(inner).replaceAll(' xmlns="http://www.w3.org/2000/svg"', "")}</g>`));
   }
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
@@ -57,8 +69,8 @@ export function snapshot(root: HTMLElement): Snapshot {
   const width = Math.ceil(edge.width + 2 * margin);
   const height = Math.ceil(bottom + margin);
   const css = variable(
-    "text{font-family:'Helvetica Neue',Arial,'Liberation Sans',sans-serif;font-size:11px;fill:var(--ink2)}.iw-chosen{fill:var(--accent);font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px}.iw-space{font-size:9px;fill:var(--ink3);font-weight:400}.iw-chosen .iw-space{fill:var(--accent)}",
+    "text{font-family:'Helvetica Neue',Arial,'Liberation Sans',sans-serif;font-size:11px;fill:var(--ink2)}.iw-chosen{fill:var(--accent);font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px}.iw-space{font-size:9px;fill:var(--ink3);font-weight:400}.iw-chosen .iw-space{fill:var(--accent)}.iw-line-name{font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px}.iw-cell .iw-space,.iw-line-name .iw-space{fill:inherit}",
   );
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><style>${css}</style><rect width="100%" height="100%" fill="${variable("var(--paper)")}"/>${parts.join("")}</svg>`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><style>${css}</style>${clips.length ? `<defs>${clips.join("")}</defs>` : ""}<rect width="100%" height="100%" fill="${variable("var(--paper)")}"/>${parts.join("")}</svg>`;
   return { svg, width, height };
 }

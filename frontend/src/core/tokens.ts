@@ -73,19 +73,23 @@ export function measure(text: string): number {
   return width;
 }
 
-export const tokenWidth = (token: string): number => measure(visible(token));
+const SMALL = 9 / 11; // the size of a space mark beside that of text
+const pieceWidth = ({ text, kind }: Piece) => measure(text) * (kind === "space" ? SMALL : 1);
+const wide = (parts: Piece[]) => parts.reduce((sum, piece) => sum + pieceWidth(piece), 0);
+
+export const tokenWidth = (token: string): number => wide(pieces(token));
 
 function fit(parts: Piece[], width: number): Piece[] {
-  if (measure(parts.map((piece) => piece.text).join("")) <= width) return parts;
+  if (wide(parts) <= width) return parts;
   const kept: Piece[] = [];
   let room = width - measure("…");
   for (const piece of parts) {
     const characters = Array.from(piece.text);
     let count = 0;
-    while (count < characters.length && measure(characters.slice(0, count + 1).join("")) <= room) count++;
+    while (count < characters.length && pieceWidth({ ...piece, text: characters.slice(0, count + 1).join("") }) <= room) count++;
     if (count) kept.push({ ...piece, text: characters.slice(0, count).join("") });
     if (count < characters.length) break;
-    room -= measure(piece.text);
+    room -= pieceWidth(piece);
   }
   return [...kept, { text: "…", kind: "text" }];
 }

@@ -1,11 +1,10 @@
 /** Progress: every chapter with its exercises and questions, what is done, and what comes next. */
-import { menu } from "../core/controls";
 import { attribute, fill, h, s } from "../core/dom";
+import { exportMenu } from "../core/export_menu";
 import { noticeBox, stateLine } from "../core/frame";
 import { mount } from "../core/mount";
-import { csvCell, download, rasterise } from "../core/save";
+import { csvCell } from "../core/save";
 import { signal } from "../core/signal";
-import { snapshot } from "../core/snapshot";
 import type { Render } from "../types";
 
 export interface Item {
@@ -193,12 +192,7 @@ export const progress: Render = ({ model, el, signal: over }) => {
   });
   const read = signal(""); // the note that was dismissed; the state line keeps it
   scope.effect(() => fill(messages, note() !== read() && noticeBox({ title: note(), text: "", hint: "", heads: [] }, () => {}, () => read.set(note()))));
-  const picture = () => snapshot(root);
-  const exporting = menu(scope, "Export", [
-    { name: "Picture", detail: "PNG", act: () => void rasterise(picture().svg, picture().width, picture().height).then((blob) => download(blob, "progress.png")) },
-    { name: "Drawing", detail: "SVG", act: () => download(new Blob([picture().svg], { type: "image/svg+xml" }), "progress.svg") },
-    { name: "Table", detail: "CSV", act: () => download(new Blob(["\ufeff", csv(chapters())], { type: "text/csv" }), "progress.csv") },
-  ]);
+  const exporting = exportMenu(scope, { root: () => root, file: () => "progress", table: "Table", csv: () => csv(chapters()) });
   const state = () => ({ dot: note() ? "none" : "ready", text: !note() ? "Stored on this computer" : note() === read() ? note() : "See the note above", progress: null });
   fill(
     root,
