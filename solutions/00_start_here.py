@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 0 · Start here
 #
-# ![The sentence "Lily found a map. Tom found a key. Lily", drawn twice. Above: blue arrows lead from every word one word back. Below: one orange arrow leads from the last word, Lily, far back to the first "found", the word that came after the earlier Lily.](pictures/two_heads.png)
+# ![The sentence "Lily and Tom went to the park. Tom gave a kite to", drawn twice. Above: from the full stop, two blue arrows lead back to Lily and to the first Tom. Below: from the last word, an orange arrow leads back to the full stop.](pictures/two_heads.png)
 #
-# A language model reads a sentence with many **attention heads**. At every word, each head decides how much to look at that
-# word and at every word before it. Above are two heads of the model that you are about to open.
+# *Lily and Tom went to the park. Tom gave a kite to* ... to whom? You know, and so does the small language model that you are about
+# to open. It reads with **attention heads**: at every word, each head decides how much to look at that word and at every
+# word before it. Above are two heads that help it find the answer.
 #
-# Where a head looks is no secret: it is a table of numbers. In five cells you will type a sentence of your own, see
-# every head of a model on it, click on one, and hold the numbers behind your click in Python.
+# Where a head looks is no secret: it is a table of numbers. In six cells you will type a sentence of your own, read what the
+# model would say next, see every head on it, click on one, and hold the numbers behind your click in Python.
 #
 # **Time** 10 minutes. **You need** nothing else: no network, no GPU.
 #
@@ -21,22 +22,32 @@ from interpwidgets import AttentionHeads, load
 # %% [markdown]
 # ## Type your sentence
 #
-# Put a sentence of your own between the quotes, then run the cell. Any sentence will do. Heads have more to look at when
-# words come back, so let something return: a name, a phrase.
+# Leave the sentence below as it is for a first round; then come back and put your own between the quotes.
 
 # %% id="sentence" tags=["parameters"]
-MODEL = "demo"
-SENTENCE = "Lily found a map. Tom found a key. Lily"
+MODEL = "storylm"
+SENTENCE = "Lily and Tom went to the park. Tom gave a kite to"
 
 # %% [markdown]
-# `"demo"` is a tiny model with two layers of four heads. Nobody trained it: its weights were written by hand so that
-# each head does *one* thing that heads of real models are known to do. It knows no stories, but you can find out
-# everything about it. Which head does what? Look first; the answers are at the end.
+# `"storylm"` is a small model that we trained on short stories: four layers of eight heads, under a million numbers. It knows
+# about a thousand words; any other becomes `<unk>`. In a terminal, `interpwidgets zoo show storylm` prints what it can do
+# and what it cannot, with twenty stories of its own.
+#
+# ## What does it say next?
+
+# %% id="say"
+model = load(MODEL)
+inputs = model.tokenizer(SENTENCE, return_tensors="pt")
+chances = model(**inputs).logits[0, -1].softmax(-1)
+{model.tokenizer.decode(i): round(chances[i].item(), 3) for i in chances.topk(5).indices}
+
+# %% [markdown]
+# These are its five best guesses for the next word, each with its probability. The sentence never says that the kite goes to Lily:
+# to know it, the model has to find that there were two people, and that Tom is the one who gives.
 #
 # ## See every head
 
 # %% id="look"
-model = load(MODEL)
 heads = AttentionHeads.from_model(model, SENTENCE)
 heads
 
@@ -51,8 +62,9 @@ heads
 #
 # **Try this:**
 #
-# - Find the head that always looks one step back. Its picture is a line just below the diagonal.
-# - Find the head that does not care: it looks at everything so far, evenly.
+# - Find the heads of the drawing: in layer 0 one that looks from the full stop at both names, in layer 1 one that looks
+#   from the last word at the full stop. There are several of each.
+# - Find a head that hardly cares what the words are and looks at the very start.
 # - Click on a cell of the large square. It stays chosen while you move about; the arrow keys move it, Escape lets go.
 # - Type another sentence into the box of the picture and press Run.
 #
@@ -70,16 +82,33 @@ round(heads.selected_value, 3)
 # column for each token that it looks at. Now the other way round: choose a head in Python, and watch the picture above follow.
 
 # %% id="steer"
-heads.layer, heads.head = 0, 0
-heads.selected.sum(axis=1).round(3)
+heads.layer, heads.head = 1, 0
+for token, weight in zip(heads.tokens, heads.selected[-1], strict=True):
+    print(f"{weight:.2f} {token}")
 
 # %% [markdown]
+# This is the last row: where that head looks at the last word. Nearly all of it goes to the full stop.
 # Every row adds up to 1. A head cannot look hard at everything: what it gives to one token, it takes from the others.
 #
-# ## The answers
+# ## What you have seen
+#
+# A full stop means little, so why look there? Because the head of layer 0 has been there before: at the full stop it
+# collected *Lily* and *Tom*. Whoever reads the full stop in layer 1 reads both names at once. The end of the sentence
+# also knows who gives, from another head of layer 0, so one name is left.
+#
+# Is that really how it works, or only how it looks? We cut single looks in many sentences like yours and counted. Keep
+# the full stop from seeing the one who receives, and the model is right in 64 % of them, where it was right in all. Keep
+# the end from seeing both names where they first stand, and it is still right in all of them. The chapters teach how to make such
+# cuts, and why looking alone is not enough.
+#
+# ## A model without secrets
+#
+# `MODEL = "demo"`, with `SENTENCE = "Lily found a map. Tom found a key. Lily"`, opens a model that nobody trained: the weights
+# of its eight heads were written by hand, so that each does *one* thing that heads of real models are known to do. Which
+# head does what? Look first.
 #
 # <details>
-# <summary><b>What the eight heads of <code>"demo"</code> do</b> (look for yourself first)</summary>
+# <summary><b>What the eight heads of <code>"demo"</code> do</b></summary>
 #
 # | layer | head | what it does |
 # |:-:|:-:|:--|
@@ -94,9 +123,9 @@ heads.selected.sum(axis=1).round(3)
 #
 # </details>
 #
-# The picture opens on the head with the highest *induction* score: the lower one of the drawing. Because of it, this
-# model expects "found" after the second "Lily": it has read "Lily found" before. Finding such heads in a trained model,
-# and building the measure that finds them, is what the first full chapter is about.
+# There the picture opens on the head with the highest *induction* score. Because of it, this model expects "found" after
+# the second "Lily": it has read "Lily found" before. Finding such heads in a trained model, and building the measure
+# that finds them, is what the first full chapter is about.
 #
 # ## Open another model
 #
@@ -105,8 +134,7 @@ heads.selected.sum(axis=1).round(3)
 # - `MODEL = "gpt2"`, or any other name on the [Hugging Face hub](https://huggingface.co/models?library=transformers), downloads that model once;
 # - `MODEL = "path/to/a/model"` opens a directory with `config.json` and safetensors weights, without a network.
 #
-# Heads of trained models are less tidy than these. You will meet many that mostly look at the first token; that is a
-# known habit, the *attention sink* [1].
+# You will meet many heads that mostly look at the first token; that is a known habit, the *attention sink* [1].
 #
 # ## What we did not show
 #
@@ -125,7 +153,7 @@ heads.selected.sum(axis=1).round(3)
 #
 # | You want | You write |
 # |:--|:--|
-# | a model | `model = load("demo")` |
+# | a model | `model = load("storylm")` |
 # | all its heads on a sentence | `heads = AttentionHeads.from_model(model, "...")` |
 # | what is chosen | `heads.layer`, `heads.head`, `heads.query`, `heads.key` |
 # | the table on show, and the number chosen in it | `heads.selected`, `heads.selected_value` |

@@ -1,5 +1,6 @@
-"""The first notebook keeps its word: five cells, no network, any model, and every claim in it is true."""
+"""The first notebook keeps its word: six cells, no network, any model, and every claim in it is true."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 
+from interpwidgets import AttentionHeads, load
 from interpwidgets.course.chapters import find
 from interpwidgets.course.run import run
 
@@ -33,16 +35,13 @@ def text() -> str:
 def names() -> dict[str, Any]:
     """What the cells leave behind, run here one after the other as a kernel would."""
     found: dict[str, Any] = {}
-    for name, source in code().items():
+    for source in code().values():
         exec(re.sub(r"(?m)^    %pip.*$", "    pass", source), found)
-        if name == "look":
-            found["opened_at"] = (found["heads"].layer, found["heads"].head)
-            found["chosen"] = (found["heads"].tokens[found["heads"].query], found["heads"].tokens[found["heads"].key])
     return found
 
 
-def test_five_cells_are_enough() -> None:
-    assert list(code()) == ["setup", "sentence", "look", "read-back", "steer"]
+def test_six_cells_are_enough() -> None:
+    assert list(code()) == ["setup", "sentence", "say", "look", "read-back", "steer"]
 
 
 def test_the_sentence_is_the_learners_to_change() -> None:
@@ -50,30 +49,52 @@ def test_the_sentence_is_the_learners_to_change() -> None:
     assert [cell.id for cell in cells if "parameters" in cell.metadata.get("tags", [])] == ["sentence"]
 
 
-def test_the_picture_opens_where_the_drawing_says(names: dict[str, Any]) -> None:
-    assert names["opened_at"] == (1, 0)
-    assert names["chosen"] == (" Lily", " found")
+def test_the_model_knows_to_whom_the_kite_goes(names: dict[str, Any]) -> None:
+    model = names["model"]
+    best = names["chances"].argmax()
+    assert model.tokenizer.decode(best).strip() == "Lily"
+    assert names["chances"][best] > 0.9
 
 
 def test_the_heads_of_the_drawing_look_where_it_draws_them(names: dict[str, Any]) -> None:
-    previous, induction = (pattern(names, layer) for layer in (0, 1))
-    assert (np.diagonal(previous, -1) > 0.99).all()
-    assert induction[-1, 2] > 0.99
+    heads = names["heads"]
+    stop = heads.tokens.index(".")
+    people = [heads.tokens.index(" Lily"), heads.tokens.index(" Tom")]
+    gathers = [pattern(names, 0, head)[stop, people] for head in range(8)]
+    reads = [pattern(names, 1, head)[-1, stop] for head in range(8)]
+    assert sum((weight > 0.2).all() for weight in gathers) >= 2  # "there are several of each"
+    assert sum(weight > 0.7 for weight in reads) >= 2
 
 
-def pattern(names: dict[str, Any], layer: int) -> Any:
-    """The table of head 0 of a layer, asked for as the notebook asks."""
-    names["heads"].layer, names["heads"].head = layer, 0
+def pattern(names: dict[str, Any], layer: int, head: int) -> Any:
+    """The table of a head, asked for as the notebook asks."""
+    names["heads"].layer, names["heads"].head = layer, head
     return names["heads"].selected
 
 
+def test_the_head_chosen_in_python_looks_at_the_full_stop(names: dict[str, Any]) -> None:
+    heads = names["heads"]
+    assert pattern(names, 1, 0)[-1, heads.tokens.index(".")] > 0.9
+
+
+def test_what_is_said_of_cuts_is_what_the_card_says() -> None:
+    card = json.loads((ROOT / "interpwidgets/models/weights/storylm/card.json").read_text(encoding="utf-8"))
+    right = {name: found["value"] for name, found in card["measured"].items() if name.startswith("ioi")}
+    percent = int(re.findall(r"is right in (\d+) % of them", text().replace("\n", " "))[0])
+    assert percent == int(100 * right["ioi, end of the first clause from the receiver: right"] + 0.5)
+    assert right["ioi, end from both first names: right"] == 1
+
+
 def test_every_row_adds_up_to_one(names: dict[str, Any]) -> None:
-    assert np.allclose(names["heads"].selected.sum(axis=1), 1, atol=1e-3)
+    assert np.allclose(pattern(names, 0, 0).sum(axis=1), 1, atol=1e-3)
 
 
-def test_the_model_expects_what_came_after_the_earlier_lily(names: dict[str, Any]) -> None:
-    model = names["model"]
-    expected = model(**model.tokenizer(names["SENTENCE"], return_tensors="pt")).logits[0, -1].argmax()
+def test_the_demo_opens_on_its_induction_head_and_expects_what_came_after_the_earlier_lily() -> None:
+    model = load("demo")
+    sentence = re.findall(r'`SENTENCE = "(.+?)"`', text())[0]
+    heads = AttentionHeads.from_model(model, sentence)
+    expected = model(**model.tokenizer(sentence, return_tensors="pt")).logits[0, -1].argmax()
+    assert (heads.layer, heads.head) == (1, 0)
     assert model.tokenizer.decode(expected).strip() == "found"
 
 
@@ -99,7 +120,7 @@ def test_every_cell_passes_as_a_test() -> None:
         text=True,
         check=False,
     )
-    assert "5 passed" in done.stdout, done.stdout
+    assert "6 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.slow
