@@ -86,11 +86,12 @@ def _inline() -> bool:
 
 # -- arrays -------------------------------------------------------------------------------------------------------
 
-_DTYPES = ("u1", "f2", "f4")  # what frontend/src/core/buffers.ts reads
+_DTYPES = ("u1", "u2", "f2", "f4")  # what frontend/src/core/buffers.ts reads
+_NUMBERS = "uint8, uint16, float16 or float32"
 
 
 def to_wire(array: "np.ndarray") -> dict[str, Any]:
-    """An array as the page reads it: ``{"data": bytes, "dtype": "u1" | "f2" | "f4", "shape": [...]}``.
+    """An array as the page reads it: ``{"data": bytes, "dtype": "u1" | "u2" | "f2" | "f4", "shape": [...]}``.
 
     The bytes are a copy in row-major, little-endian order, so later changes of the array cannot tear a message.
 
@@ -98,7 +99,7 @@ def to_wire(array: "np.ndarray") -> dict[str, Any]:
     """
     name = array.dtype.str[1:]
     if name not in _DTYPES:
-        raise TypeError(f"expected an array of uint8, float16 or float32, got {array.dtype}; convert it with .astype()")
+        raise TypeError(f"expected an array of {_NUMBERS}, got {array.dtype}; convert it with .astype()")
     return {
         "data": array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(),
         "dtype": name,
@@ -119,12 +120,12 @@ def from_wire(value: dict[str, Any]) -> "np.ndarray":
 
 
 class Array(t.TraitType):  # type: ignore[type-arg]
-    """A numpy array (uint8, float16 or float32) or None that crosses to the page as `to_wire` says.
+    """A numpy array (uint8, uint16, float16 or float32) or None that crosses to the page as `to_wire` says.
 
     Assigning another array is a change even if its numbers are the same; changing an array in place is not seen.
     """
 
-    info_text = "a numpy array of uint8, float16 or float32, or None"
+    info_text = f"a numpy array of {_NUMBERS}, or None"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(default_value=None, allow_none=True, **kwargs)
@@ -154,6 +155,8 @@ class Array(t.TraitType):  # type: ignore[type-arg]
 class InterpWidget(anywidget.AnyWidget):
     """A picture of arrays with a selection that Python can set and observe."""
 
+    _from_page: frozenset[str] = frozenset()  # the traits that the page is setting just now
+
     _esm = static("stub.js")
     _kind = t.Unicode().tag(sync=True)
     _bundle = t.Instance(Widget, allow_none=True).tag(sync=True, **widget_serialization)
@@ -165,6 +168,14 @@ class InterpWidget(anywidget.AnyWidget):
             kwargs["_bundle"] = bundle()
         super().__init__(**kwargs)
         self.on_msg(self._receive)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the page sets."""
+        self._from_page = frozenset(sync_data)
+        try:
+            super().set_state(sync_data)
+        finally:
+            self._from_page = frozenset()
 
     def _receive(self, _widget: Any, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Messages of the page that every widget answers; the others go to `_on_message`."""
@@ -181,6 +192,10 @@ class InterpWidget(anywidget.AnyWidget):
 
     # -- where no widget can run ------------------------------------------------------------------------------
 
+    def _alt(self) -> str:
+        """What the picture shows, in a sentence, for readers who do not see it."""
+        return repr(self)
+
     def _fallback_png(self) -> bytes | None:
         """A small picture for pages that show no widgets (an untrusted notebook, a diff, a search index)."""
         return None
@@ -192,4 +207,4 @@ class InterpWidget(anywidget.AnyWidget):
         data, metadata = found if isinstance(found, tuple) else (found, {})
         png = self._fallback_png()
         picture = {"image/png": base64.b64encode(png).decode()} if png else {}
-        return {**data, **picture, "text/plain": repr(self)}, metadata
+        return {**data, **picture, "text/plain": repr(self)}, {**metadata, "interpwidgets": {"alt": self._alt()}}

@@ -41,6 +41,7 @@ ARRAYS = {
     "float32": np.arange(6, dtype="f4").reshape(2, 3),
     "float16": np.arange(6, dtype="f2"),
     "uint8": np.arange(6, dtype="u1"),
+    "uint16": np.array([0, 255, 256, 65_535], "u2"),
     "big-endian": np.arange(6, dtype=">f4"),
     "transposed": np.arange(6, dtype="f4").reshape(2, 3).T,
     "every second": np.arange(6, dtype="f4")[::-2],
@@ -59,7 +60,7 @@ def test_an_array_comes_back_from_the_wire_as_it_went(name):
     state, paths, buffers = _remove_buffers({"values": Picture(values=array).get_state("values")["values"]})
     _put_buffers(state, paths, [memoryview(b) for b in buffers])
     wire = state["values"]
-    assert wire["dtype"] in ("f4", "f2", "u1")
+    assert wire["dtype"] in ("f4", "f2", "u1", "u2")
     assert wire["shape"] == list(array.shape)
     back = Picture()
     back.set_state({"values": wire})
@@ -91,14 +92,14 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_array_of_the_wire_is_refused(name):
-    with pytest.raises(t.TraitError, match="numpy array of uint8, float16 or float32, or None"):
+    with pytest.raises(t.TraitError, match="numpy array of uint8, uint16, float16 or float32, or None"):
         Picture(values=WRONG[name])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dtype": "f8"}, "one of the dtypes u1, f2, f4"),
+        ({"dtype": "f8"}, "one of the dtypes u1, u2, f2, f4"),
         ({"shape": [3]}, "expected 12 bytes"),
         ({"data": b""}, "got 0"),
     ],
