@@ -231,7 +231,9 @@ class Anatomy:
         biases = bias.reshape(n_heads, self.d_head)
         return per_head.repeat_interleave(shared, 0), biases.repeat_interleave(shared, 0)
 
-    def _norm(self, module: nn.Module) -> Norm:
+    def _norm(self, module: nn.Module) -> Norm | None:
+        if isinstance(module, nn.Identity):
+            return None
         weight = _tensor(module, "weight") + self.family.norm_offset
         centers = isinstance(module, nn.LayerNorm)
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))

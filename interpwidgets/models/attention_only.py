@@ -36,7 +36,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 
 class AttentionOnlyConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
-    """The sizes of an attention-only transformer. ``n_layers`` may be 0: then the last token alone decides."""
+    """The sizes of an attention-only transformer. ``n_layers`` may be 0: then the last token alone decides.
+
+    Without ``norm`` every arrow of the drawing but the softmax is a matrix.
+    """
 
     model_type = "attention_only"
     attribute_map = {  # noqa: RUF012
@@ -53,6 +56,7 @@ class AttentionOnlyConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     d_model: int = 64
     d_head: int = 32
     context: int = 48
+    norm: bool = True
     bos_token_id: int | None = 0
     tie_word_embeddings: bool = False
 
@@ -73,11 +77,14 @@ def eager_attention_forward(
 
 
 class Attention(nn.Module):
-    """The heads of one layer, side by side: head h has rows ``h * d_head`` to ``(h + 1) * d_head`` of q, k and v."""
+    """The heads of one layer, side by side: head h has rows ``h * d_head`` to ``(h + 1) * d_head`` of q, k and v.
+
+    Any configuration will do that has ``d_model``, ``n_heads`` and ``d_head``.
+    """
 
     is_causal = True
 
-    def __init__(self, config: AttentionOnlyConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
         width = config.n_heads * config.d_head
@@ -103,7 +110,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: AttentionOnlyConfig) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(config.d_model)
+        self.norm = nn.LayerNorm(config.d_model) if config.norm else nn.Identity()
         self.attention = Attention(config)
 
     def forward(
@@ -144,7 +151,7 @@ class AttentionOnlyModel(AttentionOnlyPreTrainedModel):  # type: ignore[no-untyp
         self.embed = nn.Embedding(config.vocab_size, config.d_model)
         self.positions = Positions(config.context, config.d_model)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
-        self.norm = nn.LayerNorm(config.d_model)
+        self.norm = nn.LayerNorm(config.d_model) if config.norm else nn.Identity()
         self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -158,14 +165,14 @@ class AttentionOnlyModel(AttentionOnlyPreTrainedModel):  # type: ignore[no-untyp
         if n > self.config.context:
             raise ValueError(f"the text is {n} tokens long, but this model's context holds {self.config.context}.")
         x = self.embed(input_ids) + self.positions.weight[:n]
-        mask = _causal_mask(x, attention_mask)
+        mask = causal_mask(x, attention_mask)
         for layer in self.layers:
             x = layer(x, mask)
         return BaseModelOutput(last_hidden_state=self.norm(x))
 
 
-def _causal_mask(
-    x: Float[Tensor, "batch position d_model"], attention_mask: Int[Tensor, "batch position"] | None
+def causal_mask(
+    x: Float[Tensor, "batch position d_model"], attention_mask: Int[Tensor, "batch position"] | None = None
 ) -> Float[Tensor, "#batch 1 query key"]:
     """What is added to the scores: 0 where a query may look, a very negative number at what comes later."""
     n = x.shape[1]

@@ -148,10 +148,31 @@ _ATTENTION_ONLY = Family(
     sites={"resid_pre": enters(), "attn_out": leaves("attention"), "resid_post": leaves()},
 )
 
+# Our own (interpwidgets.models.modular): no norm anywhere, so what stands in the middle enters the MLP as it is.
+_MODULAR = Family(
+    blocks="layers",
+    embed="embed",
+    positions="positions",
+    attention="attention",
+    QKV=("attention.q", "attention.k", "attention.v"),
+    W_O="attention.o",
+    mlp={"W_in": "mlp.up", "W_out": "mlp.down"},
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("attention"),
+        "resid_mid": enters("mlp", branches=True),
+        "mlp_pre": leaves("mlp.up"),
+        "mlp_post": enters("mlp.down"),
+        "mlp_out": leaves("mlp"),
+        "resid_post": leaves(),
+    },
+)
+
 FAMILIES: dict[str, Family] = {
     "gpt2": _GPT2,
     "llama": _LLAMA,
     "gemma2": _GEMMA2,
     "bert": _BERT,
     "attention_only": _ATTENTION_ONLY,
+    "modular": _MODULAR,
 }

@@ -48,7 +48,7 @@ from transformers import (
 from transformers.utils import logging
 
 from interpwidgets._errors import Told
-from interpwidgets.models import attention_only, shipped, words  # noqa: F401, the library learns their classes
+from interpwidgets.models import attention_only, modular, shipped, toy, words  # noqa: F401, the library learns them
 from interpwidgets.models.gguf import GGUFError, open_gguf, tokenizer_in
 from interpwidgets.models.tiny import demo
 

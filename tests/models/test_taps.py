@@ -117,7 +117,7 @@ def test_without_patterns_the_model_runs_its_own_attention_to_the_last_bit(model
 
 
 def test_the_facts_of_a_model(build: Any) -> None:
-    families = set(FAMILIES) - {"attention_only"}  # our own, with no MLP: test_attention_only.py
+    families = set(FAMILIES) - {"attention_only", "modular"}  # our own: test_attention_only.py, test_modular.py
     facts = {name: anatomy(build(name)) for name in families}
     assert {n: (f.n_layers, f.n_heads, f.n_kv_heads, f.d_head, f.max_context, f.causal) for n, f in facts.items()} == {
         "gpt2": (3, 4, 4, 12, 64, True),
