@@ -6,7 +6,7 @@
         print(finding.mark, finding.what, finding.found, finding.advice)
 
 Every finding is one of three: fine, worth knowing (something optional is missing), or broken (a package is missing or
-too old). Nothing is changed and the network is not touched.
+too old, or a small model does not say what it should). Nothing is changed and the network is not touched.
 """
 
 import json
@@ -14,12 +14,13 @@ import os
 import platform
 import shutil
 import sys
+import time
 import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
@@ -47,6 +48,7 @@ def examine() -> Iterator[tuple[str, list[Finding]]]:
     yield "Python", [_python()]
     yield "Packages", list(_packages())
     yield "Devices", list(_devices())
+    yield "A model", [_story()]
     yield "Notebooks", [_jupyterlab(), *_page_sides(), _browser()]
     yield "For the tests", [_chromium(), _node()]
 
@@ -91,6 +93,30 @@ def _devices() -> Iterator[Finding]:
     if platform.system() == "Darwin":
         found = torch.backends.mps.is_available()
         yield Finding("MPS", "Apple GPU" if found else "none", "fine" if found else "optional")
+
+
+_STORY = ("Lily and Tom went to the park. Tom gave a kite to", "Lily")  # the first sentence of the course, and its end
+
+
+def _story() -> Finding:
+    """The whole way from the weights to a word and to a head's pattern, on the model that the course begins with."""
+    what, (sentence, word) = "storylm reads a sentence", _STORY
+    begin = time.perf_counter()
+    try:
+        from interpwidgets.models.load import load
+        from interpwidgets.models.taps import Tap
+
+        model: Any = load("storylm")
+        with Tap(model, "pattern") as tap:
+            logits = model(**model.tokenizer(sentence, return_tensors="pt")).logits[0, -1]
+        said = model.tokenizer.decode(logits.argmax()).strip()
+        rows = tap["pattern"].sum(-1)
+    except Exception as error:
+        return Finding(what, f"it cannot: {error}", "broken", "Install interpwidgets again.")
+    if said != word or not bool((rows - 1).abs().max() < 1e-3):
+        advice = "The numbers of this machine are wrong; install torch again: pip install --force-reinstall torch"
+        return Finding(what, f"and ends it with {said!r} instead of {word!r}", "broken", advice)
+    return Finding(what, f"and knows that the kite goes to {said} ({time.perf_counter() - begin:.1f} seconds)")
 
 
 # -- notebooks ----------------------------------------------------------------------------------------------------

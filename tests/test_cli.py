@@ -290,6 +290,17 @@ def test_doctor_finds_everything_that_is_needed_here() -> None:
         assert word in answer.output
 
 
+def test_doctor_lets_a_small_model_end_a_sentence() -> None:
+    assert re.search(r"ok +storylm reads a sentence +and knows that the kite goes to Lily", say("doctor").output)
+
+
+def test_doctor_notices_a_model_that_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_STORY", ("Tom and Lily went to the park. Lily gave a kite to", "Lily"))
+    answer = say("doctor")
+    assert answer.exit_code == 1
+    assert "ends it with 'Tom' instead of 'Lily'" in answer.output
+
+
 @pytest.mark.parametrize(
     ("installed", "line"),
     [
