@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 
 class ToyConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]

@@ -59,7 +59,8 @@ def dimensions(W: Float[Tensor, "feature hidden"]) -> Float[Tensor, " feature"]:
     """How many dimensions each feature has to itself, from 0 to 1; 0 for one that is not kept at all."""
     lengths = W.norm(dim=1).clamp(min=1e-9)
     shared = ((W / lengths[:, None]) @ W.T).square().sum(1)
-    return W.square().sum(1) / shared.clamp(min=1e-18)
+    room: Tensor = W.square().sum(1) / shared.clamp(min=1e-18)
+    return room
 
 
 def _kept(best: Float[Tensor, "density feature hidden"], dense: int, sparse: int) -> dict[str, Measured]:
