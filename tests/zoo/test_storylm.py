@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from interpwidgets import load
 from interpwidgets.data.stories import sample
+from interpwidgets.data.stories.windows import Windows
 from interpwidgets.models.load import checkpoints
 from interpwidgets.models.shipped import WEIGHTS
 from interpwidgets.models.taps import Tap
@@ -173,3 +174,10 @@ def test_the_card_has_twenty_stories_that_end() -> None:
 
 def test_every_model_is_in_the_zoo() -> None:
     assert set(NAMES) <= set(ZOO)
+
+
+def test_neurons_with_relu_are_silent_most_of_the_time() -> None:
+    ids = torch.from_numpy(Windows(seed=99).next(8))
+    with torch.no_grad(), Tap(model := load("storylm-relu"), "mlp_post") as tap:
+        model(ids)
+    assert (tap["mlp_post"] == 0).float().mean((1, 2, 3)).min() > 0.6
