@@ -8,8 +8,8 @@ export interface Bar {
   share: number;
   colour?: string;
   text: string;
-  /** What a click does, what a screen reader says, and whether it is done already. */
-  act?: { label: string; on: boolean; run(): void };
+  /** What a click does: its verb, which a screen reader says before the name, and whether it is done already. */
+  act?: { verb: string; on: boolean; run(): void };
 }
 
 /** The rows of a list. `names` is the width that names take, in pixels. */
@@ -23,7 +23,7 @@ export function barRows(bars: Bar[], names: number): HTMLElement[] {
     ];
     const style = `grid-template-columns:${names}px 1fr auto`;
     return act
-      ? h("button", { type: "button", class: "iw-bar-row", style, "aria-label": act.label, "aria-pressed": act.on ? "true" : "false", on: { click: act.run } }, parts)
+      ? h("button", { type: "button", class: "iw-bar-row", style, "aria-pressed": act.on ? "true" : "false", on: { click: act.run } }, h("span", { class: "iw-hidden" }, act.verb, " "), parts)
       : h("div", { class: "iw-bar-row", style }, parts);
   });
 }

@@ -1,9 +1,10 @@
 /** AttentionHeads: every head of every layer as a thumbnail, the chosen one large, the sentence below. */
-import { attribute, fill, h } from "../core/dom";
+import { fill, h } from "../core/dom";
 import { exportMenu } from "../core/export_menu";
-import { announcer, errorBox, noticeBox, promptBox, stateLine } from "../core/frame";
+import { announcer } from "../core/live_region";
 import { mount } from "../core/mount";
 import { csvCell } from "../core/save";
+import { shell } from "../core/shell";
 import type { Render } from "../types";
 import { gridSize, mapSize, PANEL_GAP } from "./attention_heads/geometry";
 import { gridPanel } from "./attention_heads/grid";
@@ -68,10 +69,6 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
     csv: () => csv(view),
     more: [{ name: "Copy cell", detail: "C", act: () => void copyCell(view).then((done) => say(done ? "copied" : "this page may not use the clipboard")) }],
   });
-  const title = h("h3");
-  const meta = h("span", { class: "iw-meta" });
-  const caption = h("div", { class: "iw-caption" });
-  const messages = h("div");
   const shape = scope.computed(() => {
     const { layers, heads, kv_heads } = view.meta();
     return { layers, heads, groups: kv_heads < heads ? kv_heads : 1, sorted: view.sort() !== "layer" && view.scores().has(view.sort()) };
@@ -84,24 +81,6 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
   const strip = stripPanel(view);
   const columns = h("div", { class: "iw-columns", style: `display:flex;gap:20px ${PANEL_GAP}px;align-items:flex-start` });
   const body = h("div", null, columns);
-  const name = scope.trait<string>(model, "title");
-  const words = scope.trait<string>(model, "caption");
-  scope.effect(() => {
-    fill(title, name());
-    fill(meta, metaLine(view));
-    fill(caption, words());
-    caption.hidden = !words();
-    attribute(root, "aria-label", `${name()}, ${metaLine(view)}`);
-  });
-  scope.effect(() => {
-    const notice = view.notice();
-    const failure = view.failure();
-    fill(
-      messages,
-      failure && errorBox(failure, () => view.failure.set(null)),
-      notice && noticeBox(notice, ([layer, head]) => view.choose({ layer, head }), () => view.notice.set(null)),
-    );
-  });
   const arrangement = scope.computed(() => (grid().beside ? "beside" : "under"));
   scope.effect(() => {
     const beside = arrangement() === "beside";
@@ -113,16 +92,21 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
     const stays = !beside && innerHeight > 2 * (size().side + size().below + 64);
     large.style.cssText += stays ? ";position:sticky;top:0;z-index:2;background:var(--paper)" : ";position:static";
   });
-  const busy = scope.computed(() => view.status().state === "busy");
-  fill(
-    root,
-    h("div", { class: "iw-head" }, title, meta, exports),
-    caption,
-    view.hasModel && promptBox(scope, view.prompt, () => view.kernel() === "none", busy, view.run),
-    messages,
-    body,
-    stateLine(scope, () => state(view), [{ keys: "↑↓←→", name: "move" }, { keys: "⏎", name: "lock" }, { keys: "esc", name: "release" }], view.narrow),
+  shell(scope, root, {
+    model,
+    meta: () => metaLine(view),
+    menu: exports,
+    prompt: view.hasModel ? { text: view.prompt, run: view.run } : null,
+    kernel: view.kernel,
+    status: view.status,
+    notice: view.notice,
+    failure: view.failure,
+    show: ([layer, head]) => view.choose({ layer, head }),
+    body: [body],
+    state: () => state(view),
+    keys: [{ keys: "↑↓←→", name: "move" }, { keys: "⏎", name: "lock" }, { keys: "esc", name: "release" }],
+    narrow: view.narrow,
     live,
-  );
+  });
   return end;
 };

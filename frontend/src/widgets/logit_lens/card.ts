@@ -33,7 +33,7 @@ function bars(view: View, plane: Plane, cell: Cell): Bar[] {
       share: prob,
       colour: ramp.css(Math.round(255 * Math.min(1, prob))),
       text: written("probability", prob),
-      act: { label: `${on ? "unpin" : "pin"} ${spoken(token)}, ${written("probability", prob)}`, on, run: () => view.pin(token) },
+      act: { verb: "pin", on, run: () => view.pin(token) },
     };
   });
 }

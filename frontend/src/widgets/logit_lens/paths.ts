@@ -74,9 +74,26 @@ export function chart(view: View, size: Read<Layout>): SVGSVGElement {
   return drawing;
 }
 
+/** Any token of the model by its text; a space at its start belongs to it. */
+function pinBox(view: View): HTMLInputElement {
+  const input = h("input", { class: "iw-pin-box", "aria-label": "pin a token", placeholder: "␣token", size: 7, spellcheck: "false", title: "Pin a token: its text, with the space before it; Enter" });
+  input.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key !== "Enter" || event.isComposing || !input.value) return;
+    const token = input.value.replace(/^␣/, " ");
+    if (!view.pinned().includes(token)) view.pin(token);
+    input.value = "";
+  });
+  return input;
+}
+
 /** What the lines are: shape, token, value at the chosen layer; pinned ones can be let go. */
 export function chips(view: View): HTMLElement {
   const box = h("div", { class: "iw-pins" });
+  const list = h("div", { style: "display:contents" });
+  const more = view.hasModel && pinBox(view);
+  fill(box, list, more);
+  if (more) view.scope.effect(() => (more.disabled = view.kernel() === "none"));
   view.scope.effect(() => {
     const cell = view.cursor();
     const plane = view.planes()[0]?.plane;
@@ -92,7 +109,7 @@ export function chips(view: View): HTMLElement {
       return h("span", { class: "iw-pin", "data-pin": visible(token) }, sample(path.shape, path.colour), h("span", { class: "iw-cut" }, tokenNode(token)), h("span", { class: "iw-quiet" }, text), close);
     });
     const two = view.planes().length > 1 && [h("span", { class: "iw-pin" }, sample(0, "var(--ink2)"), view.lens()), h("span", { class: "iw-pin" }, sample(0, "var(--ink2)", true), view.compare())];
-    fill(box, all, two, !whole && h("div", { class: "iw-small", style: "flex-basis:100%" }, `Gaps: not among the top ${view.meta().k}`));
+    fill(list, all, two, !whole && h("div", { class: "iw-small", style: "flex-basis:100%;order:1" }, `Gaps: not among the top ${view.meta().k}`));
   });
   return box;
 }
