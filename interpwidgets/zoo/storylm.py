@@ -291,8 +291,8 @@ _KINDS = (
         purpose="storylm at half the size with ReLU in its MLPs, whose neurons are silent most of the time.",
         architecture=_GPT2.format(heads=6, width=96, mlp=384, activation="ReLU"),
         limits=(
-            "Like storylm it does not find things in a document, and guesses languages that take two steps. It knows fewer "
-            "facts: two in five of the cities in between are in the wrong country, and nine in ten of the rarest."
+            "Like storylm it does not find things in a document, and guesses languages that take two steps. It knows "
+            "fewer facts: two in five of the cities in between are in the wrong country, and nine in ten of the rarest."
         ),
         how=(
             "As storylm-small does: the end reads both names where they first stand, and the giver's name again; "
