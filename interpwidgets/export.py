@@ -225,10 +225,16 @@ def _pack(models: dict[str, Any], ids: set[str]) -> dict[str, Any]:
     return {"models": packed, "texts": list(texts)}
 
 
-def _label(output: Any, model: Any) -> str:
-    state = model["state"]
-    named = ": ".join(str(state[name]) for name in ("title", "caption") if state.get(name))
-    return named or _text(output) or "widget"
+def _words(model: Any) -> tuple[str, str]:
+    """The title and the caption of a widget."""
+    title, caption = (str(model["state"].get(name) or "") for name in ("title", "caption"))
+    return title, caption
+
+
+def _alt(output: Any) -> str:
+    """What a widget says of its picture (`InterpWidget._alt`), else its text."""
+    said = output.metadata.get("interpwidgets")
+    return (said.get("alt") if isinstance(said, dict) else "") or _text(output) or "widget"
 
 
 def _text(output: Any) -> str:
@@ -255,7 +261,7 @@ def _place_widgets(page: Any, models: dict[str, Any]) -> set[str]:
         model = models.get(model_id)
         if model and _can_draw(model):
             drawn.add(model_id)
-            markup = _widget(output, model_id, _label(output, model))
+            markup = (_figure_of if model["model_module"] == "anywidget" else _box)(output, model_id, models)
         else:
             markup = _note(output, model)
         output.data = nbformat.from_dict({"text/html": markup})
@@ -272,11 +278,29 @@ def _note_the_unseen(page: Any, shown: set[str]) -> None:
             output.data = nbformat.from_dict({"text/html": f'<p class="interpwidgets-note">{note}</p>'})
 
 
-def _widget(output: Any, model_id: str, label: str) -> str:
+def _figure_of(output: Any, model_id: str, models: dict[str, Any]) -> str:
+    """A widget of ours shows its title and caption itself; without scripts and to screen readers, the page does."""
+    (title, caption), alt = _words(models[model_id]), _alt(output)
+    name = ": ".join(filter(None, (title, caption))) or alt
+    words = f"<strong>{html.escape(title)}</strong> {html.escape(caption)} " if title or caption else ""
     return (
-        f'<div role="figure" aria-label="{html.escape(label)}">'
+        f'<figure class="interpwidgets-live" aria-label="{html.escape(name)}">{_place(output, model_id, alt)}'
+        f"<figcaption>{words}<span>{html.escape(alt)}</span></figcaption></figure>"
+    )
+
+
+def _box(output: Any, model_id: str, models: dict[str, Any]) -> str:
+    """Boxes and texts of ipywidgets, named by the widgets that they hold; the page makes each of these a figure."""
+    held = _needed({model_id}, models)
+    titles = [_words(models[each])[0] for each in models if each in held]
+    name = ", ".join(filter(None, titles)) or _text(output) or "widget"
+    return f'<div role="group" aria-label="{html.escape(name)}">{_place(output, model_id, name)}</div>'
+
+
+def _place(output: Any, model_id: str, alt: str) -> str:
+    return (
         f'<div data-interpwidgets-model="{html.escape(model_id)}"></div>'
-        f"<noscript>{_picture(output, label)}<p>This figure is interactive where JavaScript is on.</p></noscript></div>"
+        f"<noscript>{_picture(output, alt)}<p>This figure is interactive where JavaScript is on.</p></noscript>"
     )
 
 
@@ -355,7 +379,12 @@ TEMPLATE = """
 body.jp-Notebook { background: var(--jp-layout-color0); color: var(--jp-content-font-color1); }
 .interpwidgets-figure { min-width: 0; padding: 8px 0; }
 .interpwidgets-figure img { max-width: 100%; }
-.interpwidgets-plot { margin: 0; min-width: 0; }
+.interpwidgets-plot, .interpwidgets-live { margin: 0; min-width: 0; }
+@media (scripting: enabled) {
+  .interpwidgets-live { position: relative; }
+  .interpwidgets-live > figcaption { position: absolute; width: 1px; height: 1px; overflow: hidden;
+    clip-path: inset(50%); }
+}
 .interpwidgets-plot > div { width: 100%; overflow: hidden; }
 .interpwidgets-plot figcaption { max-width: 640px; margin-bottom: 8px; color: light-dark(#535b65, #a9b0b9);
   font: 12px/16px "Helvetica Neue", Arial, "Liberation Sans", sans-serif; }

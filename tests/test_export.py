@@ -120,19 +120,36 @@ def test_hostile_tokens_are_only_ever_text(tmp_path):
     tags = Tags(path.read_text("utf-8")).found
     assert not any("onerror" in attributes for _, attributes in tags)
     assert sum(tag == "script" for tag, _ in tags) == 2
-    labels = [attributes["aria-label"] for _, attributes in tags if attributes.get("role") == "figure"]
+    labels = [attributes["aria-label"] for tag, attributes in tags if tag == "figure"]
     assert labels == [HOSTILE.replace("\ud83d", "?")]
 
 
-def test_a_figure_is_named_and_shows_its_picture_where_scripts_are_off(tmp_path):
+def test_a_widget_is_a_figure_with_title_caption_and_alt_text(tmp_path):
     titled = shown("a", **{"image/png": PNG})
+    titled.metadata["interpwidgets"] = {"alt": "Twelve heads look at the first token."}
     models = {"a": model(_esm="", title="Attention heads", caption="GPT-2"), "b": model(_esm="")}
     text = export_html(saved(tmp_path, titled, shown("b", text="Heads(2)"), models=models)).read_text("utf-8")
-    labels = [attributes["aria-label"] for _, attributes in Tags(text).found if attributes.get("role") == "figure"]
-    assert labels == ["Attention heads: GPT-2", "Heads(2)"]
+    assert [attributes["aria-label"] for tag, attributes in Tags(text).found if tag == "figure"] == [
+        "Attention heads: GPT-2",
+        "Heads(2)",
+    ]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", text) == [
+        "<strong>Attention heads</strong> GPT-2 <span>Twelve heads look at the first token.</span>",
+        "<span>Heads(2)</span>",
+    ]
     without_scripts = re.findall(r"<noscript>(.*?)</noscript>", text, re.DOTALL)
-    assert PNG in without_scripts[0]
+    assert f'<img alt="Twelve heads look at the first token." src="data:image/png;base64,{PNG}"' in without_scripts[0]
     assert "<pre>Heads(2)</pre>" in without_scripts[1]
+
+
+def test_a_box_is_a_group_named_by_the_widgets_in_it(tmp_path):
+    models = {
+        "box": model("HBoxModel", "@jupyter-widgets/controls", children=["IPY_MODEL_a", "IPY_MODEL_b"]),
+        "a": model(_esm="", title="Attention heads"),
+        "b": model(_esm="", title="Logit lens", caption="of GPT-2"),
+    }
+    text = export_html(saved(tmp_path, shown("box", text="HBox(children=...)"), models=models)).read_text("utf-8")
+    assert ("div", {"role": "group", "aria-label": "Attention heads, Logit lens"}) in Tags(text).found
 
 
 def test_binary_values_of_either_encoding_arrive_and_stale_ones_do_not(tmp_path):

@@ -97,6 +97,14 @@ describe("references and links", () => {
     expect(a.get("x")).toBe(both ? 4 : 3);
   });
 
+  it("lets go of both when it is undone", () => {
+    const [a, b] = [model({ x: 1 }), model({ y: 1 })];
+    link(a, "x", b, "y", true)();
+    a.set("x", 2);
+    b.set("y", 3);
+    expect([a.get("x"), b.get("y"), a.listening, b.listening]).toEqual([2, 3, 0, 0]);
+  });
+
   it("tells links from other models", () => {
     expect(["LinkModel", "DirectionalLinkModel", "HBoxModel"].map(isLink)).toEqual([true, true, false]);
   });

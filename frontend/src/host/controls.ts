@@ -72,13 +72,20 @@ export function isLink(name: string): boolean {
   return name === "LinkModel" || name === "DirectionalLinkModel";
 }
 
-export function link(from: HostModel, trait: string, to: HostModel, target: string, both: boolean): void {
+/** Ties two traits; what it returns unties them. */
+export function link(from: HostModel, trait: string, to: HostModel, target: string, both: boolean): () => void {
   const copy = (a: HostModel, x: string, b: HostModel, y: string) => () => {
     if (b.get(y) === a.get(x)) return;
     b.set(y, a.get(x));
     b.save_changes();
   };
-  from.on(`change:${trait}`, copy(from, trait, to, target));
-  if (both) to.on(`change:${target}`, copy(to, target, from, trait));
-  copy(from, trait, to, target)();
+  const there = copy(from, trait, to, target);
+  const back = copy(to, target, from, trait);
+  from.on(`change:${trait}`, there);
+  if (both) to.on(`change:${target}`, back);
+  there();
+  return () => {
+    from.off(`change:${trait}`, there);
+    to.off(`change:${target}`, back);
+  };
 }

@@ -17,6 +17,7 @@ export class Host {
   readonly models = new Map<string, HostModel>();
   private readonly modules = new Map<string, Promise<Definition>>();
   private readonly live = new Map<string, Promise<Live>>();
+  private readonly untie = new Map<string, () => void>();
   private readonly manager: Model["widget_manager"];
 
   constructor(private readonly kernel: Kernel) {
@@ -31,6 +32,8 @@ export class Host {
   }
 
   close(id: string): void {
+    this.untie.get(id)?.();
+    this.untie.delete(id);
     this.models.get(id)?.off();
     this.models.delete(id);
     this.live.delete(id);
@@ -48,7 +51,7 @@ export class Host {
     const [from, trait] = model.get<[unknown, string]>("source");
     const [to, target] = model.get<[unknown, string]>("target");
     const ends = [from, to].map((end) => this.models.get(modelId(end) ?? ""));
-    if (ends[0] && ends[1]) link(ends[0], trait, ends[1], target, model.get("_model_name") === "LinkModel");
+    if (ends[0] && ends[1]) this.untie.set(model.id, link(ends[0], trait, ends[1], target, model.get("_model_name") === "LinkModel"));
   }
 
   /** Draws one view of a model into `el`; aborting the signal removes what it did. */
@@ -60,7 +63,16 @@ export class Host {
     el.textContent = `${model.get<string>("_model_name").replace(/Model$/, "")}: this page cannot show this widget; open the notebook to use it.`;
   }
 
-  private readonly draw: Draw = (reference, el, signal) => this.view(modelId(reference) ?? "", el, signal);
+  /** What stands in a box: a widget of ours is a figure there, too, named as it names itself. */
+  private readonly draw: Draw = (reference, el, signal) => {
+    const id = modelId(reference) ?? "";
+    const named = ["title", "caption"].map((name) => this.models.get(id)?.get<unknown>(name)).filter((text) => typeof text === "string" && text);
+    if (named.length > 0) {
+      el.setAttribute("role", "figure");
+      el.setAttribute("aria-label", named.join(": "));
+    }
+    return this.view(id, el, signal);
+  };
 
   private async anywidget(model: HostModel, el: HTMLElement, signal: AbortSignal): Promise<void> {
     const { definition } = await this.start(model);
