@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from interpwidgets.models.taps import Tap
     from interpwidgets.widgets.attention_heads import AttentionHeads
     from interpwidgets.widgets.figure import figure
+    from interpwidgets.widgets.link import link
+    from interpwidgets.widgets.logit_lens import LogitLens
 
 _HOMES = {
     "AttentionHeads": "interpwidgets.widgets.attention_heads",
+    "LogitLens": "interpwidgets.widgets.logit_lens",
     "Tap": "interpwidgets.models.taps",
     "answer": "interpwidgets.course.questions",
     "ask": "interpwidgets.course.questions",
     "check": "interpwidgets.course.check",
     "figure": "interpwidgets.widgets.figure",
     "hint": "interpwidgets.course.hints",
+    "link": "interpwidgets.widgets.link",
     "load": "interpwidgets.models.load",
     "progress": "interpwidgets.course.progress",
     "reset": "interpwidgets.course.hints",
@@ -38,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "AttentionHeads",
+    "LogitLens",
     "Tap",
     "__version__",
     "answer",
@@ -45,6 +50,7 @@ __all__ = [
     "check",
     "figure",
     "hint",
+    "link",
     "load",
     "progress",
     "reset",
