@@ -363,7 +363,7 @@ def _turned(
 
 def _with_paths(model: Any) -> Anatomy:
     parts = anatomy(model)
-    if not parts.family.norms:
+    if parts.family.norms_stream:
         raise ValueError(
             f"{type(model).__name__} normalises the residual stream itself, so no matrix leads from its tokens to a "
             "head, from one layer to another or to the logits."

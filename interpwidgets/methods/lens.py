@@ -191,7 +191,7 @@ def last_norm(model: Any) -> Norm:
     if norm is None:
         raise ValueError(
             f"{name} has no last norm before its unembedding, which reads the residual stream through layers of its "
-            f"own; the lens is for {', '.join(kind for kind, row in FAMILIES.items() if row.final_norm)}."
+            f"own; the lens is for {', '.join(kind for kind, row in FAMILIES.items() if not row.norms_stream)}."
         )
     if model.get_output_embeddings() is None:
         raise ValueError(f"{name} has no unembedding, so it cannot say tokens; load the model with its language head.")

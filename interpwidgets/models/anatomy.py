@@ -48,9 +48,12 @@ class Norm:
     bias: Float[Tensor, " d_model"]  # zeros where there is none
     centers: bool  # True for LayerNorm, False for RMSNorm
     epsilon: float
+    divides: bool = True  # False in a model without norms, where what is read is what stands there
 
     def scale(self, x: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead"]:
         """What ``x`` is divided by: its standard deviation (LayerNorm) or root mean square (RMSNorm), with epsilon."""
+        if not self.divides:
+            return torch.ones_like(x[..., 0])
         square = x.var(-1, correction=0) if self.centers else x.square().mean(-1)
         return (square + self.epsilon).sqrt()
 
@@ -183,9 +186,18 @@ class Anatomy:
         return None if path is None else self._norm(self._part(layer, path))
 
     def final_norm(self) -> Norm | None:
-        """The norm between the last layer and the unembedding; None where there is none (BERT)."""
+        """The norm between the last layer and the unembedding.
+
+        One that changes nothing where a model has no norms; None in BERT, whose unembedding has layers of its own.
+        """
+        if self.family.norms_stream:
+            return None
         path = self.family.final_norm
-        return None if path is None else self._norm(self._base(path))
+        found = None if path is None else self._norm(self._base(path))
+        if found is not None:
+            return found
+        weight = torch.ones_like(self.W_O(0)[0, 0])
+        return Norm(nn.Identity(), weight, torch.zeros_like(weight), centers=False, epsilon=0.0, divides=False)
 
     # -- the way there
 

@@ -43,8 +43,9 @@ class Family:
     there. ``W_O`` is the projection after it. ``QKV`` are the projections before it, three of them or one that makes
     queries, keys and values side by side.
 
-    ``norms`` are those that a layer reads the residual stream through, under "attention" and "mlp"; a family without
-    them normalises the residual stream itself. ``norm_offset`` is what a norm adds to the weight that it stores.
+    ``norms`` are those that a layer reads the residual stream through, under "attention" and "mlp". ``norms_stream``
+    says that norms stand in the residual stream itself, after each sum. ``norm_offset`` is what a norm adds to the
+    weight that it stores.
     """
 
     blocks: str
@@ -57,6 +58,7 @@ class Family:
     positions: str | None = None  # None where positions are not added to the residual stream
     norms: Mapping[str, str] = field(default_factory=dict)
     final_norm: str | None = None
+    norms_stream: bool = False
     norm_offset: float = 0.0
 
 
@@ -124,6 +126,7 @@ _BERT = Family(
     QKV=("attention.self.query", "attention.self.key", "attention.self.value"),
     W_O="attention.output.dense",
     mlp={"W_in": "intermediate.dense", "W_out": "output.dense"},
+    norms_stream=True,
     sites={
         "resid_pre": enters(),
         "attn_out": leaves("attention.output.dropout"),

@@ -28,11 +28,12 @@ def fold_norms(model: Any) -> Any:
     """A copy of ``model`` with the same logits, in which norms before layers and the last norm have weight 1, bias 0.
 
     The unembedding of the copy is its own (where it was tied to the embedding, it no longer is) and gains a bias where
-    the last norm had one. In Gemma 2 the second norms of each half, which follow the layers, stay as they are: what
-    they divide by depends on what the layer wrote. Raises `ValueError` for a model whose norms stand in the residual
-    stream itself (BERT): each layer reads the very numbers that they made, so nothing can be moved.
+    the last norm had one. A model without norms is copied as it is. In Gemma 2 the second norms of each half, which
+    follow the layers, stay as they are: what they divide by depends on what the layer wrote. Raises `ValueError` for a
+    model whose norms stand in the residual stream itself (BERT): each layer reads the very numbers that they made, so
+    nothing can be moved.
     """
-    if not anatomy(model).family.norms:
+    if anatomy(model).family.norms_stream:
         raise ValueError(
             f"{type(model).__name__} normalises the residual stream itself, so its norms cannot be moved into matrices."
         )
@@ -46,7 +47,7 @@ def fold_norms(model: Any) -> Any:
                     readers = [parts.blocks[layer].get_submodule(path) for path in paths]
                     _fold(norm, readers, parts.family.norm_offset)
         last, unembed = parts.final_norm(), folded.get_output_embeddings()
-        if last is not None and unembed is not None:
+        if last is not None and last.divides and unembed is not None:
             own = _of_its_own(unembed)
             folded.set_output_embeddings(own)
             folded.config.tie_word_embeddings = False

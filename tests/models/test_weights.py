@@ -161,3 +161,17 @@ def test_a_model_without_mlp_or_unembedding_says_so(build: Any) -> None:
         anatomy(load("attn1l")).W_in(0)
     with pytest.raises(MissingPartError, match="has no unembedding"):
         anatomy(build("gpt2").transformer).W_U()
+
+
+@pytest.mark.parametrize("name", ["modadd59", "maxofk"])
+def test_a_model_without_norms_is_read_as_it_stands(name: str) -> None:
+    model = load(name)
+    ids = torch.randint(0, 40, (2, 3), generator=torch.Generator().manual_seed(0))
+    norm = anatomy(model).final_norm()
+    assert norm is not None
+    x = run(model, ids, ("resid_post", -1))["resid_post", -1]
+    with torch.no_grad():
+        logits = model(ids).logits
+        assert torch.equal(norm.scale(x), torch.ones(2, 3))
+        assert close((norm.center(x) * norm.weight + norm.bias) @ anatomy(model).W_U(), logits)
+        assert close(fold_norms(model)(ids).logits, logits)
