@@ -126,12 +126,18 @@ def copying_scores(model: Any) -> Float[Tensor, "layer head"]:
     """The `copying_score` of every head, from token to logit by the direct path.
 
     For each head the eigenvalues of a [d_head, d_head] matrix; of the vocabulary only W_U W_E is made, [d_model,
-    d_model]. Raises `ValueError` for BERT and for a model without unembedding.
+    d_model]. Raises `ValueError` for BERT, for a model without unembedding and for one that says other tokens than it
+    reads.
 
     Source: Elhage et al. 2021, summarizing OV/QK matrices.
     """
     parts = _with_paths(model)
-    around = _plain(parts.W_U()) @ _plain(parts.W_E())  # [d_model, d_model]: out at a logit, in at its token
+    W_E, W_U = _plain(parts.W_E()), _plain(parts.W_U())
+    if len(W_E) != W_U.shape[1]:
+        raise ValueError(
+            f"{type(model).__name__} reads {len(W_E)} tokens and says {W_U.shape[1]}, so copying has no meaning in it."
+        )
+    around = W_U @ W_E  # [d_model, d_model]: out at a logit, in at its token
     scores = []
     for layer in range(parts.n_layers):
         circuit = ov(model, layer)

@@ -50,9 +50,9 @@ FORMAT = "interpwidgets tuned lens 1"
 BAR_AFTER = 2.0  # seconds
 
 # The recipe of the paper's authors, from their library: plain gradient descent with Nesterov momentum, a step of 1
-# that shrinks to 0, gradients of at most norm 1, a slight pull to zero. The last norm of a model takes the size of the stream away, so a
-# step of 1 suits streams of any size, if b is counted in units of that size. Adam with 0.001 to 0.01, on stories260K
-# and the shipped attn2l, is behind this after 250 steps and no better after 1000.
+# that shrinks to 0, gradients of at most norm 1, a slight pull to zero. The last norm of a model takes the size of the
+# stream away, so a step of 1 suits streams of any size, if b is counted in units of that size. Adam with 0.001 to
+# 0.01, on stories260K and the shipped attn2l, is behind this after 250 steps and no better after 1000.
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, CLIP = 1.0, 0.9, 1e-3, 1.0
 
 

@@ -368,3 +368,8 @@ def test_what_cannot_be_is_said_in_one_sentence(ask: Callable[[Any], Any], said:
 def test_a_head_that_does_not_exist_is_a_missing_part() -> None:
     with pytest.raises(MissingPartError):
         full_ov(build("gpt2"), 0, 4)
+
+
+def test_copying_needs_a_model_that_says_what_it_reads() -> None:
+    with pytest.raises(ValueError, match="reads 60 tokens and says 59"):
+        copying_scores(load("modadd59"))
