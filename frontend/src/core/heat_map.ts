@@ -40,8 +40,8 @@ export function enlarge(canvas: HTMLCanvasElement, picture: HTMLCanvasElement, w
 /** How much is shown: cells of whole device pixels, each of which stands for `block` values (a power of two). */
 export function detail(count: number, room: number, largest: number, ratio: number): { block: number; cell: number } {
   let block = 1;
-  while (Math.ceil(count / block) > room * ratio) block *= 2;
-  const cell = Math.max(1, Math.min(Math.round(largest * ratio), Math.floor((room * ratio) / Math.ceil(count / block))));
+  while (Math.ceil(count / block) > Math.max(1, room * ratio)) block *= 2;
+  const cell = Math.max(1, Math.min(Math.round(largest * ratio), Math.floor((room * ratio) / Math.max(1, Math.ceil(count / block)))));
   return { block, cell: cell / ratio };
 }
 

@@ -20,6 +20,7 @@ import { createView, type View } from "./logit_lens/view";
 
 const capital = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 const SOURCES: Record<string, string> = { residual: "Residual", attention: "Attention alone", mlp: "MLP alone" };
+const ADDED: Record<string, string> = { attention: "only what each attention adds, read through the last norm", mlp: "only what each MLP adds, read through the last norm" };
 const LEGENDS: Record<Measure, string> = { probability: "probability", rank: "rank", entropy: "entropy, nats", kl: "KL, nats" };
 
 function metaLine(view: View, from: number, size: Layout): string {
@@ -37,10 +38,11 @@ function state(view: View): { dot: string; text: string; progress: number | null
   const kernel = view.kernel();
   const missing = view.planes().find(({ plane }) => !plane);
   const lost = missing && `${SOURCES[view.source()] ?? view.source()} under the lens ${missing.lens} was not computed`;
-  if (kernel === "here") return lost ? { dot: "busy", text: `Computing the lens ${missing.lens}`, progress: null } : { dot: "ready", text: "Kernel connected", progress: null };
+  if (kernel === "here") return lost ? { dot: "busy", text: `Computing the lens ${missing.lens}`, progress: null } : { dot: "ready", text: ["Kernel connected", ADDED[view.source()]].filter(Boolean).join(" · "), progress: null };
   if (kernel === "waiting") return { dot: "waiting", text: "Looking for the kernel", progress: null };
   const rest = view.hasModel ? "everything but new prompts and exact paths of new tokens works" : "hover, select and pin still work";
-  return { dot: "none", text: `${kernel === "silent" ? "The kernel is busy or gone" : "No kernel"}: ${lost ?? rest}`, progress: null };
+  const added = ADDED[view.source()] ? ` · ${ADDED[view.source()]}` : "";
+  return { dot: "none", text: `${kernel === "silent" ? "The kernel is busy or gone" : "No kernel"}: ${lost ?? rest + added}`, progress: null };
 }
 
 function csv(view: View): string {

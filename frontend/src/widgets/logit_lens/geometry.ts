@@ -48,7 +48,7 @@ export function layout({ page, tokens, rows, names, grids, widest, ratio }: Aske
   const gutter = Math.ceil(clamp(12 + names, 32, 72));
   const least = gutter + NARROWEST * tokens;
   const rest = (card: boolean, chart: number) => (narrow ? page : page - GAP - chart - (card ? GAP + CARD : 0)) - gutter;
-  // where the card would cost columns, it floats
+  // the card floats where the whole text fits only without it
   const docked = page >= 900 && (least - gutter <= rest(true, CHART_LEAST) || least - gutter > rest(false, CHART_LEAST));
   const beside = grids === 2 && !narrow && 2 * NARROWEST * tokens + GAP <= rest(docked, CHART_LEAST);
   const share = (chart: number) => (beside ? (rest(docked, chart) - GAP) / 2 : rest(docked, chart));

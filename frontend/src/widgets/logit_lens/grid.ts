@@ -151,7 +151,7 @@ export function overview(view: View, size: Read<Layout>, scroll: Signal<number>)
         const value = values?.[row * columns + position] ?? NaN;
         return Number.isFinite(value) ? Math.round(255 * Math.min(1, Math.max(0, place(value)))) : -1;
       };
-      return { cells: { rows, columns, at }, ramp: view.ramp(), rowNames: null, columnNames: null, width: size().width, height: 3 * rows, largest: { across: 12, down: 3 } };
+      return { cells: { rows, columns, at }, ramp: view.ramp(), rowNames: null, columnNames: null, width: size().width, height: 3 * rows, largest: { across: 24, down: 3 } };
     },
     () => ({ chosen: { row: view.chosen().row, column: view.chosen().position }, hovered: null }),
     () => undefined,
