@@ -534,3 +534,31 @@ def test_the_table_and_the_drawing_are_saved(bridge, tmp_path):
     assert len(lines) >= 157
     assert files["Drawing"].startswith("<svg")
     assert "clip-path" in files["Drawing"]
+
+
+# -- the real thing -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_read_again_for_a_new_prompt_and_for_what_is_chosen(bridge):
+    pytest.importorskip("torch")
+    from interpwidgets import load
+    from interpwidgets.widgets.logit_lens import LogitLens
+
+    lens = LogitLens.from_model(load("demo"), "one two one two")
+    figure = bridge.show(lens)
+    map_ = figure.locator("[data-part=map]")
+    map_.focus()
+    bridge.page.keyboard.press("p")
+    bridge.until(lambda: len(lens.pinned) == 1)
+    bridge.until(lambda: lens.pinned[0] in [one["token"] for one in lens._followed])
+    assert "Gaps" not in figure.locator(".iw-pins").inner_text()
+    probs = lens.selected["probs"]
+    bridge.until(lambda: f"{probs[0]:.3f}" in text(figure, "readout"))
+    box = figure.locator("[data-part=prompt] textarea")
+    box.fill("three four three")
+    box.press("Enter")
+    bridge.until(lambda: lens.prompt == "three four three")
+    bridge.until(lambda: "three" in figure.locator(".iw-scroll").inner_text())
+    box.fill("")
+    figure.locator("[data-part=run]").click()
+    bridge.until(lambda: figure.get_by_role("alert").count() == 1)

@@ -68,8 +68,6 @@ export function stateLine(scope: Scope, read: Read<{ dot: string; text: string; 
   return foot;
 }
 
-export { promptBox, returnKey } from "./prompt_box";
-export { announcer } from "./live_region";
 
 export interface Notice {
   title: string;

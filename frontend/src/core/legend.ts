@@ -8,8 +8,8 @@ export type Mark = [number, string];
 
 let made = 0;
 
-/** A colour bar 8 px high with ticks below and a pointer at the current value. */
-export function colourBar(ramp: Ramp, width: number, marks: Mark[], at: number | null): SVGElement[] {
+/** A colour bar 8 px high with ticks below. */
+export function colourBar(ramp: Ramp, width: number, marks: Mark[]): SVGElement[] {
   const id = `iw-ramp-${(made = (made + 1) % 1e6)}-${Math.random().toString(36).slice(2, 6)}`;
   return [
     s("defs", null, s("linearGradient", { id }, Array.from({ length: 33 }, (_, i) => s("stop", { offset: i / 32, "stop-color": ramp.css(Math.round((i * 255) / 32)) })))),
@@ -18,7 +18,6 @@ export function colourBar(ramp: Ramp, width: number, marks: Mark[], at: number |
       s("path", { d: `M${Math.min(width - 0.5, Math.max(0.5, u * width))} 12v3`, stroke: "var(--edge)" }),
       s("text", { x: u * width, y: 25, "text-anchor": i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle" }, text),
     ]),
-    ...(at === null ? [] : [s("path", { d: `M${Math.min(1, Math.max(0, at)) * width} 4l-4-5h8z`, fill: "var(--accent)" })]),
   ];
 }
 
@@ -30,13 +29,18 @@ export interface Legend {
   at: number | null;
 }
 
-/** A colour bar that follows what it reads. */
+/** A colour bar that follows what it reads; while only the value moves, so does only the pointer. */
 export function legend(scope: Scope, read: Read<Legend>): SVGSVGElement {
-  const bar = s("svg", { height: 28, style: "flex:none;height:28px", "aria-hidden": "true", "data-part": "legend" });
+  const colours = s("g");
+  const pointer = s("path", { fill: "var(--accent)" });
+  const bar = s("svg", { height: 28, style: "flex:none;height:28px", "aria-hidden": "true", "data-part": "legend" }, colours, pointer);
+  let drawn = "";
   scope.effect(() => {
     const { ramp, width, marks, at } = read();
+    attribute(pointer, "d", at === null ? null : `M${Math.min(1, Math.max(0, at)) * width} 4l-4-5h8z`);
+    if (drawn === (drawn = JSON.stringify([ramp.css(0), ramp.css(255), width, marks]))) return;
     attribute(bar, "width", width);
-    fill(bar, colourBar(ramp, width, marks, at));
+    fill(colours, colourBar(ramp, width, marks));
   });
   return bar;
 }

@@ -1,6 +1,6 @@
 /** A picture of a widget as one SVG file: canvases become images, drawings and text stay what they are. */
 
-const LEFT_OUT = "button:not(.iw-bar-row), select, textarea, .iw-select, .iw-choice, .iw-prompt, .iw-foot, .iw-hidden, .iw-tip, [data-place=over], .iw-menu-anchor, .iw-notice, [hidden]";
+const LEFT_OUT = "button:not(.iw-bar-row), select, textarea, .iw-select, .iw-choice, .iw-prompt, .iw-foot, .iw-hidden, .iw-tip, .iw-hint, [data-place=over], .iw-menu-anchor, .iw-notice, [hidden]";
 const clear = (colour: string) => colour === "transparent" || /,\s*0\)$/.test(colour) || colour === "rgba(0, 0, 0, 0)";
 const escape = (text: string) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 

@@ -27,8 +27,9 @@ function metaLine(view: View, from: number, size: Layout): string {
   const { model, layers, tokens } = view.meta();
   const count = (n: number, name: string) => `${n} ${name}${n === 1 ? "" : "s"}`;
   const inSight = `positions ${from} – ${Math.min(tokens, from + size.seen) - 1} of ${tokens}`;
+  const how = [view.lens() !== "logit" && `${view.lens()} lens`, view.source() !== "residual" && (SOURCES[view.source()] ?? view.source())];
   if (view.narrow()) return tokens > size.seen ? inSight : `${count(layers, "layer")} · ${count(tokens, "token")}`;
-  return [model, count(layers, "layer"), tokens > size.seen ? inSight : count(tokens, "token")].filter(Boolean).join(" · ");
+  return [model, count(layers, "layer"), tokens > size.seen ? inSight : count(tokens, "token"), ...how].filter(Boolean).join(" · ");
 }
 
 /** What the state line says: who answers, and what is missing. */

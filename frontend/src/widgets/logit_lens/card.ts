@@ -45,7 +45,7 @@ function nats(plane: Plane, { row, position }: Cell): string {
   return known.flatMap(([name, values]) => (values && Number.isFinite(values[at]!) ? [`${name} ${written("kl", values[at]!)}`] : [])).join(" · ");
 }
 
-function content(view: View, hint: boolean): Child[] {
+function content(view: View): Child[] {
   const cell = view.cursor();
   const planes = view.planes();
   const after = h("span", { class: "iw-quiet iw-cut" }, "after ", tokenNode(view.tokens()[cell.position] ?? ""), ` ${cell.position}`);
@@ -59,7 +59,7 @@ function content(view: View, hint: boolean): Child[] {
         rows.length ? barRows(rows, Math.ceil(names)) : h("div", { class: "iw-quiet" }, plane ? "Nothing is written here" : "Not computed"),
       ];
     }),
-    hint && h("div", { class: "iw-quiet", style: "margin-top:4px" }, view.locked() ? "Click a token to pin it" : "Click the cell to hold it, P pins its top"),
+    h("div", { class: "iw-quiet iw-hint", style: "margin-top:4px" }, view.locked() ? "Click a token to pin it" : "Click the cell to hold it, P pins its top"),
   ];
 }
 
@@ -70,7 +70,7 @@ export function card(view: View): HTMLElement {
     const buttons = () => [...box.querySelectorAll("button")];
     const focused = buttons().indexOf((box.getRootNode() as Document | ShadowRoot).activeElement as HTMLButtonElement);
     box.style.setProperty("--bar-edge", view.ramp().css(140));
-    fill(box, content(view, true));
+    fill(box, content(view));
     if (focused >= 0) buttons()[focused]?.focus({ preventScroll: true });
   });
   return box;
