@@ -1,29 +1,43 @@
 """Where every head of every layer looks, for one text.
 
 from interpwidgets import load
-from interpwidgets.models.attention import attention_patterns
+from interpwidgets.models.attention import attention_patterns, kept_attention
 
 seen = attention_patterns(load("gpt2"), "The cat sat on the mat.")
 seen.tokens              # ["The", " cat", ...]
 seen.patterns[5, 1]      # layer 5, head 1: [query, key]
+
+kept = kept_attention(load("gpt2"), a_long_text)
+kept.patterns[5].rows(slice(1000, 1010), head=1)    # ten rows of the same head: computed now, [1, query, key]
+
+Patterns of T tokens take layers x heads x T x T numbers: 10 GB for GPT-2 and T=2048. `kept_attention` keeps what they
+are made of instead, the queries and keys that each layer's attention function received and how its mask is made, and
+calls the family's own function again for the rows that somebody looks at. What it keeps grows with T, not with T x T.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedTokenizerBase
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from interpwidgets._errors import Told
-from interpwidgets.models.anatomy import Anatomy, anatomy
+from interpwidgets.models.anatomy import Anatomy, anatomy, eager_attention_of
 from interpwidgets.models.taps import Tap
 from interpwidgets.models.tokens import token_strings
 from interpwidgets.models.words import UnknownWordError
+
+BAND_CELLS = 4_000_000
+"""Cells of patterns that are computed at a time: 16 MB in float32, and a few times that on the way."""
 
 
 class PromptError(Told, ValueError):
@@ -39,6 +53,17 @@ class Attention:
     n_kv_heads: int  # smaller than the number of heads where several share keys and values (grouped queries)
     causal: bool  # True where a position looks only at itself and what came before
     name: str  # what the model was loaded as
+
+
+@dataclass(frozen=True)
+class KeptAttention:
+    """The same with patterns that are computed when they are looked at: one `KeptLayer` for each layer."""
+
+    tokens: list[str]
+    patterns: "list[KeptLayer]"
+    n_kv_heads: int
+    causal: bool
+    name: str
 
 
 def attention_patterns(
@@ -59,15 +84,9 @@ def attention_patterns(
     Raises `PromptError` for an empty text, several texts, a text longer than the model's context or a missing
     tokenizer, and `interpwidgets.models.anatomy.UnknownModelError` for a model without attention.
     """
-    parts = anatomy(model)
-    tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
-    inputs = _inputs(parts, text, tokenizer)
-    with ExitStack() as stack:
-        if on_layer is not None:
-            _report(parts, on_layer, stack)
-        tap = stack.enter_context(Tap(model, "pattern"))
-        stack.enter_context(torch.no_grad())
-        model(**inputs)
+    parts, tokenizer, inputs = _prepared(model, text, tokenizer)
+    tap = Tap(model, "pattern")
+    _forward(parts, inputs, on_layer, tap)
     return Attention(
         tokens=token_strings(tokenizer, inputs["input_ids"][0].tolist()),
         patterns=torch.stack([tap["pattern", layer][0].float().cpu() for layer in range(parts.n_layers)]),
@@ -75,6 +94,172 @@ def attention_patterns(
         causal=parts.causal,
         name=_name(model),
     )
+
+
+def kept_attention(
+    model: Any,
+    text: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    on_layer: Callable[[int, int], None] | None = None,
+) -> KeptAttention:
+    """Run ``model`` on ``text`` and keep what its patterns are made of; arguments and errors of `attention_patterns`.
+
+    The run computes the family's plain ("eager") attention, a band of rows at a time, so memory grows with the length
+    of the text and not with its square. Also raises `PromptError` while a `Tap` is open at the model's attention.
+    """
+    parts, tokenizer, inputs = _prepared(model, text, tokenizer)
+    layers: dict[nn.Module, KeptLayer] = {}
+    _forward(parts, inputs, on_layer, _keeping(parts, layers))
+    return KeptAttention(
+        tokens=token_strings(tokenizer, inputs["input_ids"][0].tolist()),
+        patterns=[layers[module] for module in parts.attentions],
+        n_kv_heads=parts.n_kv_heads,
+        causal=parts.causal,
+        name=_name(model),
+    )
+
+
+def cells_of(model: Any, text: str, tokenizer: PreTrainedTokenizerBase | None = None) -> int:
+    """How many numbers the patterns of ``model`` on ``text`` are; raises what `attention_patterns` raises."""
+    parts, _, inputs = _prepared(model, text, tokenizer)
+    return int(parts.n_layers * parts.n_heads * inputs["input_ids"].shape[1] ** 2)
+
+
+# -- one layer, computed again --------------------------------------------------------------------------------
+
+
+class KeptLayer:
+    """The patterns of one layer, made anew from what its attention function received whenever rows are asked for."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        query: Float[Tensor, "1 head query d_head"],
+        key: Float[Tensor, "1 kv_head key d_head"],
+        mask: "Tensor | _Mask | None",
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._attend, self._module = eager_attention_of(module), module
+        self._query, self._key, self._mask, self._kwargs = query, key, mask, kwargs
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """head, query, key"""
+        return self._query.shape[1], self._query.shape[2], self._key.shape[2]
+
+    def rows(self, rows: slice, head: int | None = None) -> NDArray[np.float32]:
+        """[head, query, key]: these rows of every head, or of one head alone (then the first axis is 1 long)."""
+        n_heads, n_queries, n_keys = self.shape
+        shared = n_heads // self._key.shape[1]
+        group = None if head is None else head // shared  # heads that share a key come together
+        start, stop, _ = rows.indices(n_queries)
+        with torch.no_grad():
+            nothing = self._key[..., :0]  # values are mixed by the pattern; they do not make it
+            _, pattern, first = self._band(start, stop, nothing, group)
+        pattern = pattern[0] if head is None else pattern[0, head % shared][None]
+        full = np.zeros((len(pattern), stop - start, n_keys), np.float32)
+        full[..., first : first + pattern.shape[-1]] = pattern.float().cpu().numpy()
+        return full
+
+    def attend(self, value: Float[Tensor, "1 kv_head key d_head"]) -> Float[Tensor, "1 query head d_head"]:
+        """What the layer's attention gives, band by band."""
+        n_heads, n_queries, n_keys = self.shape
+        band = max(1, BAND_CELLS // (n_heads * n_keys))
+        parts = [self._band(start, min(n_queries, start + band), value) for start in range(0, n_queries, band)]
+        return torch.cat([z for z, _, _ in parts], dim=1)
+
+    def _band(self, start: int, stop: int, value: Tensor, group: int | None = None) -> tuple[Tensor, Tensor, int]:
+        """z and pattern of some rows, the pattern from the first key on that any of them may see; and that key."""
+        mask = self._mask.rows(start, stop) if isinstance(self._mask, _Mask) else self._mask
+        if isinstance(self._mask, Tensor):
+            mask = self._mask[:, :, start:stop]
+        seen = slice(0, self.shape[2])
+        if mask is not None:
+            open_keys = (mask > torch.finfo(mask.dtype).min / 2).flatten(0, 2).any(0).nonzero()
+            if len(open_keys):
+                seen = slice(int(open_keys[0]), int(open_keys[-1]) + 1)
+            mask = mask[..., seen]
+        groups = slice(None) if group is None else slice(group, group + 1)
+        shared = self.shape[0] // self._key.shape[1]
+        heads = slice(None) if group is None else slice(group * shared, (group + 1) * shared)
+        query, key, value = self._query[:, heads, start:stop], self._key[:, groups, seen], value[:, groups, seen]
+        z, pattern = self._attend(self._module, query, key, value, mask, **self._kwargs)
+        return z, pattern, seen.start
+
+
+class _Mask:
+    """How a mask is made, in place of the T x T numbers that it would be."""
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        self._recipe = recipe
+
+    def rows(self, start: int, stop: int) -> Float[Tensor, "1 1 query key"] | None:
+        """The family's plain mask for the queries from ``start`` to ``stop``."""
+        recipe = {**self._recipe, "q_length": stop - start, "q_offset": self._recipe.get("q_offset", 0) + start}
+        made: Tensor | None = ALL_MASK_ATTENTION_FUNCTIONS["eager"](**recipe)
+        return made
+
+
+_NAME = "interpwidgets_kept"
+_KEPT: ContextVar[dict[nn.Module, KeptLayer]] = ContextVar("kept layers")
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attention as the library calls it, q, k, v: [batch, head, position, d_head]: keep q and k, go on with z."""
+    layer = _KEPT.get()[module] = KeptLayer(module, query, key, attention_mask, kwargs)
+    return layer.attend(value), None
+
+
+def _mask(**recipe: Any) -> _Mask:
+    return _Mask(recipe)
+
+
+AttentionInterface.register(_NAME, _attention)
+AttentionMaskInterface.register(_NAME, _mask)
+
+
+@contextmanager
+def _keeping(parts: Anatomy, layers: dict[nn.Module, KeptLayer]) -> Iterator[None]:
+    """While this holds, attention of the model goes through `_attention`."""
+    configs: list[Any] = list({id(module.config): module.config for module in parts.attentions}.values())
+    own = [config._attn_implementation for config in configs]
+    if any(str(name).startswith("interpwidgets_") for name in own):
+        raise PromptError(
+            "this text is so long that its patterns are computed row by row, past the Tap that is open on the model; "
+            "close the Tap, or take a shorter text."
+        )
+    token = _KEPT.set(layers)
+    for config in configs:
+        config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        for config, name in zip(configs, own, strict=True):
+            config._attn_implementation = name
+        _KEPT.reset(token)
+
+
+# -- the run --------------------------------------------------------------------------------------------------
+
+
+def _prepared(model: Any, text: Any, tokenizer: Any) -> tuple[Anatomy, Any, dict[str, Tensor]]:
+    parts = anatomy(model)
+    tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
+    return parts, tokenizer, _inputs(parts, text, tokenizer)
+
+
+def _forward(parts: Anatomy, inputs: dict[str, Tensor], on_layer: Callable[[int, int], None] | None, seen: Any) -> None:
+    """Run the model within the context ``seen``."""
+    model: Any = parts.model
+    with ExitStack() as stack:
+        if on_layer is not None:
+            _report(parts, on_layer, stack)
+        stack.enter_context(seen)
+        stack.enter_context(torch.no_grad())
+        model(**inputs)
 
 
 def _name(model: Any) -> str:
