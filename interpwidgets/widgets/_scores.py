@@ -66,8 +66,16 @@ def _places(cells: NDArray[np.intp], n_queries: int, n: int) -> Places:
 
 def head_score(pattern: NDArray[Any], places: Places) -> float:
     """The score of one head: ``pattern`` is [query, key] and contiguous."""
-    if places.n_queries == 0:
-        return 0.0
-    flat = pattern.reshape(-1)
-    total = flat[places.cells].sum() if places.mask is None else np.dot(places.mask, flat)
-    return float(total) / places.n_queries
+    return score_sum(pattern, places, 0) / places.n_queries if places.n_queries else 0.0
+
+
+def score_sum(rows: NDArray[Any], places: Places, first: int) -> float:
+    """The attention in the places of a score that ``rows`` holds: [query, key], contiguous, from query ``first`` on."""
+    flat, start = rows.reshape(-1), first * rows.shape[-1]
+    if places.mask is not None:
+        return float(np.dot(places.mask[start : start + len(flat)], flat))
+    if isinstance(places.cells, slice):
+        begin, step = places.cells.start or 0, places.cells.step
+        return float(flat[max(begin - start, (begin - start) % step) :: step].sum())
+    low, high = np.searchsorted(places.cells, (start, start + len(flat)))
+    return float(flat[places.cells[low:high] - start].sum())

@@ -6,15 +6,25 @@
     heads.layer, heads.head = 5, 1      # what is chosen, here and in the page
     heads.selected                      # its pattern, [query, key]
     heads.heads_above("induction", 0.4)
+    heads.zoom = 100, 60, 32            # 32 queries from 100 on, 32 keys from 60 on; None for the whole map
+
+    AttentionHeads.compare(heads, others, mode="beside")            # or "difference": two prompts, or two models
+    AttentionHeads.average(model, ["The cat sat", "A dog ran"])     # the mean over prompts of as many tokens
+
+A long text (from some 700 tokens on for 144 heads) is not kept as patterns but as the queries and keys that make them:
+the head on show is computed when it is chosen, and thumbnails come layer by layer while the notebook goes on.
 
 What crosses to the page (frontend/src/widgets/attention_heads is the other side): the tokens, a log-coded thumbnail of
 every head, the numbers of the chosen head, the scores. What people choose there are the traits ``layer``, ``head``,
 ``query``, ``key`` and ``locked``; each can be set and observed here.
 """
 
+import asyncio
 import csv
 import io
 import re
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import index
@@ -28,11 +38,15 @@ from numpy.typing import NDArray
 from interpwidgets.widgets._arrays import InputError, read_tokens, shape_text, spelled, to_numpy
 from interpwidgets.widgets._atlas import atlas_png
 from interpwidgets.widgets._base import Array, InterpWidget
+from interpwidgets.widgets._comparison import difference, distance, mean
 from interpwidgets.widgets._patterns import Map, Patterns
 
 INDUCTION = 0.2  # from this score on, the widget opens on the strongest induction head
 LISTED = 3  # heads that a notice names; the page marks the others
 MARKED = 400  # heads that a notice marks at most
+KEPT_ABOVE = 64_000_000  # numbers of all patterns (256 MB) above which they are computed when they are looked at
+STEP = 0.1  # seconds for which thumbnails are computed before the page is heard again
+SMALLEST_ZOOM = 2
 
 SCALES = ("linear", "row", "log")
 THEMES = ("auto", "light", "dark")
@@ -48,6 +62,17 @@ class _Choice(NamedTuple):
     head: int | None
     query: int
     key: int
+
+
+class _Other(NamedTuple):
+    """The second of two that stand side by side."""
+
+    tokens: list[str]
+    patterns: Patterns
+    heads_shared: bool
+    """Whether it has as many layers and heads, so that one choice is for both."""
+    cells_shared: bool
+    """The same for its tokens."""
 
 
 class _Run(NamedTuple):
@@ -104,16 +129,28 @@ class AttentionHeads(InterpWidget):
     title = t.Unicode("Attention heads").tag(sync=True)
     caption = t.Unicode("").tag(sync=True)
     prompt = t.Unicode("").tag(sync=True)
+    zoom = t.Any(None, allow_none=True).tag(sync=True)
 
     _has_model = t.Bool(False).tag(sync=True)
     _meta = t.Dict().tag(sync=True)
     _thumbs = Array()
     _tile = t.Instance(dict, allow_none=True).tag(sync=True)
+    _window = t.Instance(dict, allow_none=True).tag(sync=True)
     _score_names = t.List(t.Unicode()).tag(sync=True)
     _score_values = Array()
     _notice = t.Instance(dict, allow_none=True).tag(sync=True)
     _status = t.Dict(READY).tag(sync=True)
     _error = t.Instance(dict, allow_none=True).tag(sync=True)
+
+    # the second of two side by side: what it is, and what is chosen in it where that is not shared
+    _other = t.Instance(dict, allow_none=True).tag(sync=True)
+    _other_tile = t.Instance(dict, allow_none=True).tag(sync=True)
+    _other_window = t.Instance(dict, allow_none=True).tag(sync=True)
+    _other_layer = _Index(0).tag(sync=True)
+    _other_head = _Index(0, allow_none=True).tag(sync=True)
+    _other_query = _Index(0).tag(sync=True)
+    _other_key = _Index(0).tag(sync=True)
+    _other_zoom = t.Any(None, allow_none=True).tag(sync=True)
 
     def __init__(
         self,
@@ -139,8 +176,10 @@ class AttentionHeads(InterpWidget):
         self._run: _Run | None = None  # computed, about to be shown
         self._running = self._showing = False
         self._png: tuple[Any, bytes | None] = (None, None)
+        self._beside: _Other | None = None
+        self._note = self._name = ""
         tokens = read_tokens(tokens)
-        self._patterns = Patterns.of(tokens, patterns)
+        self._patterns = patterns if isinstance(patterns, Patterns) else Patterns.of(tokens, patterns)
         self._n_kv_heads = _kv_heads(n_kv_heads, self._patterns.n_heads)
         self._own_scores = _own_scores(scores or {}, self._patterns)
         self._normalized = normalized
@@ -158,13 +197,112 @@ class AttentionHeads(InterpWidget):
         """
         text = _prompt(text)
         found = _attention(model, text, tokenizer, None)
-        widget = cls(found.tokens, found.patterns, **{"n_kv_heads": found.n_kv_heads, **options})
+        tokens = read_tokens(found.tokens)
+        widget = cls(tokens, _patterns(found, tokens), **{"n_kv_heads": found.n_kv_heads, **options})
         widget._model, widget._tokenizer = model, tokenizer
         with widget._shown_at_once():
             widget._meta = {**widget._meta, "model": _short_name(found.name)}
             widget._has_model = True
             widget.prompt = text
+        widget._fill()
         return widget
+
+    @classmethod
+    def compare(
+        cls,
+        first: "AttentionHeads",
+        second: "AttentionHeads",
+        mode: Literal["beside", "difference"] = "difference",
+        *,
+        names: tuple[str, str] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Two widgets as one picture, such as two prompts or two models: side by side, or the first less the second.
+
+        "beside": one choice of a head serves both if they have as many layers and heads, and one of a pair of tokens if
+        they have as many tokens. "difference" needs both. Where tokens differ a position has both names, "cat/dog";
+        scores are differences, and one more, "distance", says how far apart the two patterns of a head are (0 equal, 1
+        no key in common). It opens on the head that differs most.
+
+        ``names``: what the two are called; by default their models, else their prompts. The options are those of
+        `AttentionHeads`. The picture stays as it is when the two change later. Raises `InputError`.
+        """
+        for side in (first, second):
+            if not isinstance(side, AttentionHeads):
+                raise InputError(
+                    "Two AttentionHeads can be compared.",
+                    [("expected", "AttentionHeads.compare(heads, others)"), ("got", type(side).__name__)],
+                )
+        if mode not in ("beside", "difference"):
+            raise _unknown("mode", mode, ("beside", "difference"))
+        a, b = (spelled(name) for name in names or _told_apart(first, second))
+        sides = [(list(side.tokens), side._finished()) for side in (first, second)]
+        if mode == "beside":
+            widget = cls(first.tokens, sides[0][1], **{"n_kv_heads": first._n_kv_heads, **options})
+            widget._name = a
+            widget._put_beside(second, b)
+        else:
+            tokens, patterns = difference(*sides)
+            apart = distance(patterns)
+            most = np.unravel_index(int(apart.argmax()), apart.shape)
+            chosen = {"layer": int(most[0]), "head": int(most[1])} if not {"layer", "head"} & set(options) else {}
+            fixed = {"n_kv_heads": first._n_kv_heads, "normalized": False, "bar": "distance"}
+            scores = {"distance": apart, **options.pop("scores", {})}
+            widget = cls(tokens, patterns, **{**fixed, **chosen, **options, "scores": scores})
+            widget._note = f"{a} − {b}"
+        widget._meta = {**widget._meta, "model": _common_model(first, second), **widget._said()}
+        return widget
+
+    @classmethod
+    def average(cls, model: Any, prompts: Sequence[str], tokenizer: Any = None, **options: Any) -> Self:
+        """The mean over ``prompts`` of every head's pattern, and of its scores; the state line says over how many.
+
+        The prompts need as many tokens each. A position where they differ is named after all of them, "cat/dog/…".
+        ``model``, ``tokenizer`` and the options are those of `from_model`. Raises `InputError`, and what that raises.
+        """
+        if isinstance(prompts, str) or not list(prompts):
+            got = "one text" if isinstance(prompts, str) else "none"
+            raise InputError("An average needs prompts.", [("expected", "a list of texts"), ("got", got)])
+        tokens: list[list[str]] = []
+        each: list[Patterns] = []
+        for i, prompt in enumerate(prompts):
+            found = _attention(model, _prompt(prompt), tokenizer, None)
+            tokens.append(read_tokens(found.tokens))
+            if len(tokens[i]) != len(tokens[0]):
+                raise InputError(
+                    f"Prompt 0 has {_count(len(tokens[0]), 'token')}, prompt {i} has {len(tokens[i])}.",
+                    [("expected", "as many tokens in each prompt of an average")],
+                )
+            each.append(_patterns(found, tokens[i]).finish())
+        names, patterns = mean(tokens, each)
+        widget = cls(names, patterns, **{"n_kv_heads": found.n_kv_heads, **options})
+        widget._note = f"mean over {_count(len(each), 'prompt')}"
+        widget._meta = {**widget._meta, "model": _short_name(found.name), **widget._said()}
+        return widget
+
+    def _put_beside(self, second: "AttentionHeads", name: str) -> None:
+        patterns, own = second._patterns, self._patterns
+        same_heads = (patterns.n_layers, patterns.n_heads) == (own.n_layers, own.n_heads)
+        same_cells = patterns.n_tokens == own.n_tokens
+        self._beside = _Other(list(second.tokens), patterns, same_heads, same_cells)
+        layer, head = (self.layer, self.head) if same_heads else (None, None)
+        choice = _first_choice(patterns, layer, head, None, None)
+        with self.hold_sync():
+            self._other_layer, self._other_head, self._other_query, self._other_key = choice
+            self._other = {
+                "tokens": self._beside.tokens,
+                "_meta": {**second._meta, "name": name, "note": ""},
+                "_thumbs": _crossing(patterns.thumbs),
+                "_score_names": second._score_names,
+                "_score_values": _crossing(np.stack([second.scores[name] for name in second._score_names])),
+                "heads_shared": same_heads,
+                "cells_shared": same_cells,
+            }
+            self._show_head()
+
+    def _said(self) -> dict[str, str]:
+        """Words of the page about what this is: said in the state line, and over one of two maps."""
+        return {"note": self._note, "name": self._name}
 
     def _state(self, tokens: list[str], choice: _Choice, model: str) -> dict[str, Any]:
         """Every trait that depends on the patterns."""
@@ -182,22 +320,64 @@ class AttentionHeads(InterpWidget):
             "block": patterns.block,
             "tile": patterns.tile_block,
             "exact": patterns.tile_dtype,
+            **self._said(),
         }
         return {
             **choice._asdict(),
             "tokens": tokens,
             "_meta": meta,
             "_thumbs": patterns.thumbs,
-            "_tile": self._tile_of(choice.layer, choice.head),
+            "_tile": _crossing_tile(patterns.tile(choice.layer, choice.head)),
+            "_window": None,
+            "zoom": None,
             "_score_names": list(scores),
             "_score_values": np.stack(list(scores.values())),
             "_notice": _row_notice(patterns) if self._normalized else None,
+            "_status": _filling(patterns),
         }
 
-    def _tile_of(self, layer: int, head: int | None) -> dict[str, Any]:
-        tile = self._patterns.tile(layer, head)
-        where = tile["where"]
-        return {**tile, "values": _crossing(tile["values"]), "where": None if where is None else _crossing(where)}
+    # -- thumbnails that come one after the other -------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Compute the thumbnails that are missing: between other messages where a page waits, else at once."""
+        loop = None if self._patterns.complete else _loop_of_a_page()
+        if loop is None:
+            self._finished()
+        else:
+            loop.call_soon(self._step, loop, self._patterns)
+
+    def _step(self, loop: asyncio.AbstractEventLoop, patterns: Patterns) -> None:
+        if patterns is not self._patterns or patterns.complete or self.comm is None:
+            return  # another prompt, somebody who could not wait, a closed widget
+        measured, end = patterns.measured, time.monotonic() + STEP
+        try:
+            for _ in patterns.measuring:
+                if time.monotonic() >= end:
+                    break
+        except Exception as error:
+            self._error, self._status = _error_state(error), READY
+            return
+        if patterns.measured > measured:
+            self._show_measured()
+        if not patterns.complete:
+            loop.call_later(0.005, self._step, loop, patterns)
+
+    def _finished(self) -> Patterns:
+        """The patterns, measured to the end."""
+        if not self._patterns.complete:
+            self._patterns.finish()
+            self._show_measured()
+        return self._patterns
+
+    def _show_measured(self) -> None:
+        patterns = self._patterns
+        scores = {**patterns.scores, **self._own_scores}
+        with self.hold_sync():
+            self._meta = {**self._meta, "vmax": patterns.vmax}
+            self._thumbs = patterns.thumbs
+            self._score_values = np.stack(list(scores.values()))
+            self._notice = _row_notice(patterns) if self._normalized and patterns.complete else None
+            self._status = _filling(patterns)
 
     # -- what is on the screen --------------------------------------------------------------------------------
 
@@ -205,6 +385,11 @@ class AttentionHeads(InterpWidget):
     def selected(self) -> Map:
         """The pattern on the screen, [query, key]; the mean over the heads of the layer where ``head`` is None."""
         return self._patterns.head(self.layer, self.head).copy()
+
+    @property
+    def selected_other(self) -> Map | None:
+        """The second pattern where two stand side by side, [query, key]; else None."""
+        return self._beside and self._beside.patterns.head(*self._other_place())
 
     @property
     def selected_value(self) -> float:
@@ -219,7 +404,7 @@ class AttentionHeads(InterpWidget):
         token: to all earlier occurrences; first token: from all later ones; same token: to itself. Queries that have no
         such keys do not count; where there are none at all, the score is 0 (`interpwidgets.widgets._scores`).
         """
-        return {name: values.copy() for name, values in {**self._patterns.scores, **self._own_scores}.items()}
+        return {name: values.copy() for name, values in {**self._finished().scores, **self._own_scores}.items()}
 
     def heads_above(self, score: str, threshold: float) -> list[tuple[int, int]]:
         """The heads (layer, head) whose score is above ``threshold``, the highest first."""
@@ -253,6 +438,16 @@ class AttentionHeads(InterpWidget):
         name, value = proposal.trait.name, proposal.value
         return None if value is None else _position(name, value, self._patterns)
 
+    @t.validate("_other_layer", "_other_head", "_other_query", "_other_key")
+    def _exists_beside(self, proposal: Any) -> Any:
+        name, value = proposal.trait.name.removeprefix("_other_"), proposal.value
+        return None if value is None or self._beside is None else _position(name, value, self._beside.patterns)
+
+    @t.validate("zoom", "_other_zoom")
+    def _inside(self, proposal: Any) -> Any:
+        beside = self._beside if proposal.trait.name == "_other_zoom" else None
+        return _square(proposal.value, (beside.patterns if beside else self._patterns).n_tokens)
+
     @t.validate("sort", "bar", "scale", "theme")
     def _known(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
@@ -276,14 +471,28 @@ class AttentionHeads(InterpWidget):
             )
         return tokens
 
-    @t.observe("layer", "head")
+    @t.observe("layer", "head", "zoom", "_other_layer", "_other_head", "_other_zoom")
     def _head_changed(self, _change: Any) -> None:
-        if self._tile is not None and (self._tile["layer"], self._tile["head"]) != (self.layer, self.head):
-            self._tile = self._tile_of(self.layer, self.head)
+        if self._tile is not None:
+            self._show_head()
+
+    def _show_head(self) -> None:
+        """Send the numbers of what is chosen, as far as they are not on the page yet."""
+        place = self.layer, self.head
+        self._tile = _tile_for(self._patterns, place, self._tile)
+        self._window = _window_for(self._patterns, place, self.zoom, self._window)
+        if self._beside:
+            place, zoom = self._other_place(), self.zoom if self._beside.cells_shared else self._other_zoom
+            self._other_tile = _tile_for(self._beside.patterns, place, self._other_tile)
+            self._other_window = _window_for(self._beside.patterns, place, zoom, self._other_window)
+
+    def _other_place(self) -> tuple[int, int | None]:
+        shared = self._beside is not None and self._beside.heads_shared
+        return (self.layer, self.head) if shared else (self._other_layer, self._other_head)
 
     def notify_change(self, change: Any) -> None:
         """Send a choice and its tile, or a prompt and its picture, in one message."""
-        if change["name"] in ("layer", "head") or self._run:
+        if change["name"].removeprefix("_other_") in ("layer", "head", "zoom") or self._run:
             with self.hold_sync():
                 super().notify_change(change)
         else:
@@ -301,12 +510,15 @@ class AttentionHeads(InterpWidget):
             case {"type": "run", "prompt": str(prompt)}:
                 self._run_for_page(prompt)
             case {"type": "row", "id": request, "layer": int(layer), "head": int() | None as head, "query": int(query)}:
+                side = "other" if content.get("side") == "other" and self._beside else ""
+                answer = {"type": "row", "id": request, "side": side}
+                patterns = self._beside.patterns if side and self._beside else self._patterns
                 try:
-                    row = self._patterns.row(layer, head, query)
+                    row = patterns.row(layer, head, query)
                 except IndexError:  # the prompt has changed since
-                    self.send({"type": "row", "id": request, "error": "There is no such row any more."})
+                    self.send({**answer, "error": "There is no such row any more."})
                 else:
-                    self.send({"type": "row", "id": request}, buffers=[row.astype("<f4").tobytes()])
+                    self.send(answer, buffers=[row.astype("<f4").tobytes()])
 
     # -- running the model ------------------------------------------------------------------------------------
 
@@ -366,7 +578,7 @@ class AttentionHeads(InterpWidget):
                 self._progress(0, self._patterns.n_layers)
             found = _attention(self._model, prompt, self._tokenizer, self._progress)
             tokens = read_tokens(found.tokens)
-            return _Run(prompt, _short_name(found.name), tokens, Patterns.of(tokens, found.patterns))
+            return _Run(prompt, _short_name(found.name), tokens, _patterns(found, tokens))
         finally:
             self._running = False
 
@@ -378,7 +590,7 @@ class AttentionHeads(InterpWidget):
         """Show another prompt at the same head."""
         before, self._patterns, self._run = self._patterns, run.patterns, None
         state = self._state(run.tokens, self._kept_choice(before), run.model)
-        state.update(prompt=run.prompt, _status=READY, _error=None)
+        state.update(prompt=run.prompt, _error=None)
         try:
             with self._shown_at_once():
                 for name, value in state.items():
@@ -386,6 +598,8 @@ class AttentionHeads(InterpWidget):
         except Exception:  # of somebody's observer: the page still gets the whole
             self.send_state(list(state))
             raise
+        finally:
+            self._fill()
 
     @contextmanager
     def _shown_at_once(self) -> Iterator[None]:
@@ -442,9 +656,39 @@ class AttentionHeads(InterpWidget):
 
 def _attention(model: Any, text: str, tokenizer: Any, on_layer: Callable[[int, int], None] | None) -> Any:
     """Tokens and patterns of a model: the only place where a widget needs torch."""
-    from interpwidgets.models.attention import attention_patterns
+    from interpwidgets.models.attention import attention_patterns, cells_of, kept_attention
 
-    return attention_patterns(model, text, tokenizer, on_layer=on_layer)
+    long = cells_of(model, text, tokenizer) > KEPT_ABOVE
+    return (kept_attention if long else attention_patterns)(model, text, tokenizer, on_layer=on_layer)
+
+
+def _patterns(found: Any, tokens: list[str]) -> Patterns:
+    """What a model gave: measured, or where it is to be computed later, about to be."""
+    computed = isinstance(found.patterns, list) and all(hasattr(layer, "rows") for layer in found.patterns)
+    return Patterns(tokens, found.patterns, causal=found.causal) if computed else Patterns.of(tokens, found.patterns)
+
+
+def _filling(patterns: Patterns) -> dict[str, Any]:
+    """The state of the page while thumbnails come: busy, but prompts may be run."""
+    if patterns.complete:
+        return READY
+    done, n_layers = patterns.measured, patterns.n_layers
+    text = f"Computing thumbnails · layer {done} of {n_layers}" if done else "Computing thumbnails"
+    return {"state": "busy", "text": text, "progress": done / n_layers, "filling": True}
+
+
+def _loop_of_a_page() -> asyncio.AbstractEventLoop | None:
+    """The event loop of a Jupyter kernel that somebody watches; None in scripts and in notebooks run without a page.
+
+    Who runs a notebook without a page (nbclient, papermill) tells the kernel that nobody can answer a question.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not getattr(getattr(shell, "kernel", None), "_allow_stdin", False):
+        return None
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _prompt(text: Any) -> str:
@@ -470,6 +714,24 @@ def _error_state(error: Exception) -> dict[str, Any]:
 def _short_name(name: str | None) -> str:
     """What a model is called, without the folder or the account that it came from."""
     return spelled(re.split(r"[/\\]", (name or "").rstrip("/\\"))[-1])
+
+
+def _told_apart(first: AttentionHeads, second: AttentionHeads) -> tuple[str, str]:
+    """What to call two: by their models, prompts or titles, whichever differ."""
+    for one, other in [(first._meta["model"], second._meta["model"]), (first.prompt, second.prompt),
+                       (first.title, second.title)]:  # fmt: skip
+        if one and other and one != other:
+            return _cut(one), _cut(other)
+    return "first", "second"
+
+
+def _common_model(first: AttentionHeads, second: AttentionHeads) -> str:
+    model: str = first._meta["model"]
+    return model if model == second._meta["model"] else ""
+
+
+def _cut(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 # -- the choice -----------------------------------------------------------------------------------------------
@@ -506,6 +768,25 @@ def _first_choice(
     if key is None:
         key = int(np.abs(patterns.row(layer, head, query)).argmax())
     return _Choice(layer, head, query, _position("key", key, patterns))
+
+
+def _square(value: Any, n_tokens: int) -> list[int] | None:
+    """A part of the map, its first query, first key and size; None where it is the whole."""
+    if value is None:
+        return None
+    try:
+        query, key, size = (index(number) for number in value)
+    except (TypeError, ValueError):
+        query = key = size = -1
+    if not (query >= 0 <= key and size >= SMALLEST_ZOOM and max(query, key) + size <= n_tokens):
+        raise SelectionError(
+            "There is no such part of the map.",
+            [
+                ("expected", f"first query, first key and size, at least {SMALLEST_ZOOM}, within {n_tokens} tokens"),
+                ("got", repr(value)),
+            ],
+        )
+    return None if size == n_tokens else [query, key, size]
 
 
 def _kv_heads(n_kv_heads: int | None, n_heads: int) -> int:
@@ -569,6 +850,28 @@ def _named(patterns: Patterns, layer: int, head: int) -> str:
 def _crossing(array: NDArray[Any]) -> dict[str, Any]:
     """An array as `Array` sends it, for use inside a dictionary."""
     return {"data": array.tobytes(), "dtype": array.dtype.str[1:], "shape": list(array.shape)}
+
+
+def _crossing_tile(tile: dict[str, Any]) -> dict[str, Any]:
+    where = tile["where"]
+    return {**tile, "values": _crossing(tile["values"]), "where": None if where is None else _crossing(where)}
+
+
+def _tile_for(patterns: Patterns, place: tuple[int, int | None], tile: dict[str, Any] | None) -> dict[str, Any]:
+    if tile and (tile["layer"], tile["head"]) == place:
+        return tile
+    return _crossing_tile(patterns.tile(*place))
+
+
+def _window_for(
+    patterns: Patterns, place: tuple[int, int | None], zoom: list[int] | None, window: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The zoomed part of a head, where the page knows it by blocks only."""
+    if zoom is None or patterns.tile_block == 1:
+        return None
+    if window and (window["layer"], window["head"], window["zoom"]) == (*place, zoom):
+        return window
+    return _crossing_tile(patterns.window(*place, zoom))
 
 
 def _cell(token: str) -> str:

@@ -1,5 +1,6 @@
 """`AttentionHeads` from Python: what it chooses, what it tells the page, what it refuses. No browser."""
 
+import asyncio
 import base64
 import csv
 import json
@@ -170,7 +171,7 @@ def test_the_page_is_told_the_sizes():
     widget = AttentionHeads(TOKENS, attention(6), n_kv_heads=2, caption="made up")
     assert widget._meta == {
         "model": "", "layers": 2, "heads": 4, "kv_heads": 2, "tokens": 6, "causal": True, "signed": False, "vmax": 1.0,
-        "block": 1, "tile": 1, "exact": "float32",
+        "block": 1, "tile": 1, "exact": "float32", "note": "", "name": "",
     }  # fmt: skip
     assert widget._thumbs.shape == (2, 5, 6, 6)
     assert widget._tile["values"]["shape"] == [21]
@@ -450,6 +451,145 @@ def test_a_real_model_shows_its_grouped_queries():
     assert "".join(widget.tokens).endswith("Lily saw a")
     with pytest.raises(ValueError, match="512"):
         widget.prompt = "a " * 1000
+
+
+# -- zoom ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_of_the_map_is_shown_and_the_whole_again(heads, sent):
+    messages = sent(heads)
+    heads.zoom = 2, 1, np.int64(3)
+    assert heads.zoom == [2, 1, 3]
+    assert updates(messages) == [{"zoom"}], "the page has all numbers already"
+    heads.zoom = 0, 0, 6
+    assert heads.zoom is None
+
+
+@pytest.mark.parametrize("zoom", [(0, 0, 7), (5, 0, 2), (-1, 0, 3), (0, 0, 1), (0, 0), "abc", 5, (0.5, 0, 2)])
+def test_a_part_that_does_not_exist_is_refused(heads, zoom):
+    with pytest.raises(InputError, match="within 6 tokens"):
+        heads.zoom = zoom
+    assert heads.zoom is None
+
+
+def test_what_the_page_knows_only_by_blocks_is_sent_finer_when_zoomed(sent):
+    values = attention(1100, layers=1, heads=2)
+    widget = AttentionHeads([f" {i}" for i in range(1100)], values)
+    messages = sent(widget)
+    widget.set_state({"zoom": [700, 300, 100]})
+    assert updates(messages) == [{"_window"}]
+    assert (widget._window["block"], widget._window["zoom"]) == (1, [700, 300, 100])
+    shown = np.frombuffer(widget._window["values"]["data"], widget._window["values"]["dtype"]).reshape(100, 100)
+    np.testing.assert_allclose(shown, values[0, 0, 700:800, 300:400], rtol=1e-3)
+    widget.head = 1
+    assert widget._window["head"] == 1
+    widget.zoom = None
+    assert widget._window is None
+
+
+# -- long texts ----------------------------------------------------------------------------------------------------
+
+
+class Later:
+    """A layer whose rows are computed when they are looked at."""
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+
+    def rows(self, rows, head=None):
+        return self.array[:, rows] if head is None else self.array[head : head + 1, rows]
+
+
+@pytest.fixture
+def long_model(monkeypatch):
+    """A stand-in whose patterns are computed later."""
+
+    def run(_model, text, _tokenizer, _on_layer):
+        tokens = text.split(" ")
+        layers = [Later(layer) for layer in attention(len(tokens), layers=3, seed=len(tokens))]
+        return Attention(tokens, layers, 4, True, "long")
+
+    monkeypatch.setattr(attention_heads, "_attention", run)
+
+
+def text_of(n_tokens):
+    return " ".join(f"w{i % 7}" for i in range(n_tokens))
+
+
+@pytest.mark.usefixtures("long_model")
+def test_without_a_page_long_texts_are_complete_at_once():
+    widget = AttentionHeads.from_model(object(), text_of(30))
+    assert widget._status["state"] == "ready"
+    expected = AttentionHeads(text_of(30).split(" "), attention(30, layers=3, seed=30), layer=0, head=0)
+    np.testing.assert_array_equal(widget._thumbs, expected._thumbs)
+    np.testing.assert_allclose(widget._score_values, expected._score_values, rtol=1e-6)
+
+
+@pytest.fixture
+def page_waits(monkeypatch):
+    """Play a kernel with a page: what it would do between messages is done by `asyncio`."""
+    monkeypatch.setattr(attention_heads, "_loop_of_a_page", asyncio.get_running_loop)
+    monkeypatch.setattr(attention_heads, "STEP", 0)
+
+
+@pytest.mark.usefixtures("long_model", "page_waits")
+def test_thumbnails_reach_the_page_layer_by_layer_while_heads_are_chosen(sent):
+    async def scene():
+        widget = AttentionHeads.from_model(object(), text_of(30))
+        assert widget._status == {"state": "busy", "text": "Computing thumbnails", "progress": 0, "filling": True}
+        assert not widget._thumbs.any()
+        assert widget._tile is not None, "the head on show is there at once"
+        messages = sent(widget)
+        while widget._status["state"] == "busy":
+            widget.head = (widget.head + 1) % 4
+            assert widget._tile["head"] == widget.head
+            await asyncio.sleep(0.01)
+        return messages
+
+    states = [msg["state"]["_status"] for msg, _ in asyncio.run(scene()) if "_status" in msg.get("state", {})]
+    assert [state["progress"] for state in states] == [1 / 3, 2 / 3, None]
+    assert states[0]["text"] == "Computing thumbnails · layer 1 of 3"
+
+
+@pytest.mark.usefixtures("long_model", "page_waits")
+def test_scores_that_are_asked_for_early_are_computed_then():
+    async def scene():
+        widget = AttentionHeads.from_model(object(), text_of(30))
+        scores = widget.scores
+        assert widget._status["state"] == "ready"
+        await asyncio.sleep(0.02)
+        return scores["previous token"]
+
+    expected = AttentionHeads(text_of(30).split(" "), attention(30, layers=3, seed=30)).scores["previous token"]
+    np.testing.assert_allclose(asyncio.run(scene()), expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("long_model", "page_waits")
+def test_another_prompt_ends_the_thumbnails_of_the_former_one():
+    async def scene():
+        widget = AttentionHeads.from_model(object(), text_of(30))
+        widget.prompt = text_of(20)
+        widget.prompt = text_of(25)
+        while widget._status["state"] == "busy":
+            await asyncio.sleep(0.01)
+        return widget
+
+    widget = asyncio.run(scene())
+    expected = AttentionHeads(text_of(25).split(" "), attention(25, layers=3, seed=25))
+    np.testing.assert_array_equal(widget._thumbs, expected._thumbs)
+
+
+def test_a_model_on_a_long_text_is_the_same_picture(monkeypatch):
+    pytest.importorskip("torch")
+    from interpwidgets import load
+
+    model, text = load("demo"), "Lily ran to the park. Lily ran to the dog."
+    plain = AttentionHeads.from_model(model, text, layer=0, head=0)
+    monkeypatch.setattr(attention_heads, "KEPT_ABOVE", 0)
+    kept = AttentionHeads.from_model(model, text)
+    np.testing.assert_allclose(kept.selected, plain.selected, atol=1e-6)
+    assert np.abs(kept._thumbs.astype(int) - plain._thumbs).max() <= 1, "a code is half a step off at most"
+    np.testing.assert_allclose(kept._score_values, plain._score_values, atol=1e-6)
 
 
 # -- to other tools ------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from interpwidgets.widgets import _patterns
 from interpwidgets.widgets._arrays import InputError
-from interpwidgets.widgets._patterns import Patterns
+from interpwidgets.widgets._patterns import Mixed, Patterns
 from interpwidgets.widgets._scores import head_score, score_places
 
 
@@ -150,6 +151,86 @@ def test_rows_are_measured_with_the_tolerance_of_their_precision():
     values[0, 1, 5] *= 0.5
     assert Patterns.of(names(8), values.astype(np.float16)).uneven() == [(0, 1)]
     assert Patterns.of(names(8), attention(8)).uneven() == []
+
+
+# -- what is computed when it is looked at -------------------------------------------------------------------------
+
+
+class Later:
+    """A layer that hands out rows of an array, and counts how many cells it ever gave at once."""
+
+    most = 0
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+
+    def rows(self, rows, head=None):
+        found = self.array[:, rows] if head is None else self.array[head : head + 1, rows]
+        Later.most = max(Later.most, found.size)
+        return found.copy()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("n_tokens", [5, 130, 700])
+def test_patterns_computed_band_by_band_are_measured_as_if_they_were_arrays(n_tokens, causal, monkeypatch):
+    values = attention(n_tokens, causal=causal)
+    expected = Patterns.of(names(n_tokens), values)
+    monkeypatch.setattr(_patterns, "BAND_CELLS", 20_000)
+    Later.most = 0
+    found = Patterns(names(n_tokens), [Later(layer) for layer in values], causal=causal).finish()
+    block = -(-n_tokens // 64)
+    assert Later.most <= max(20_000, 3 * block * n_tokens)
+    np.testing.assert_allclose(found.pooled, expected.pooled, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(found.row_sums, expected.row_sums, rtol=1e-6)
+    assert (found.causal, found.signed, found.vmax) == (expected.causal, expected.signed, expected.vmax)
+    for name, score in expected.scores.items():
+        np.testing.assert_allclose(found.scores[name], score, rtol=1e-5, atol=1e-6, err_msg=name)
+    for head in (1, None):
+        np.testing.assert_allclose(found.head(1, head), expected.head(1, head), rtol=1e-6)
+        np.testing.assert_allclose(found.row(1, head, n_tokens - 2), expected.row(1, head, n_tokens - 2), rtol=1e-6)
+        tile, as_expected = found.tile(1, head), expected.tile(1, head)
+        np.testing.assert_array_equal(tile["values"], as_expected["values"])
+        np.testing.assert_array_equal(tile["where"], as_expected["where"])
+
+
+def test_thumbnails_come_layer_by_layer():
+    values = attention(30, layers=3)
+    patterns = Patterns(names(30), [Later(layer) for layer in values])
+    assert not patterns.thumbs.any()
+    done = []
+    for _ in patterns.measuring:
+        done.append(patterns.measured)
+        assert patterns.thumbs[: patterns.measured].any((1, 2, 3)).all()
+        assert not patterns.thumbs[patterns.measured :].any()
+    assert done == [1, 2, 3]
+    assert patterns.complete
+
+
+def test_a_band_that_is_not_finite_names_its_query(monkeypatch):
+    monkeypatch.setattr(_patterns, "BAND_CELLS", 1_000)
+    values = attention(40)
+    values[1, 2, 33, 5] = np.nan
+    with pytest.raises(InputError, match=r"\[1, 2, 33, 5\]"):
+        Patterns.of(names(40), values)
+
+
+@pytest.mark.parametrize("zoom", [(0, 0, 10), (600, 3, 500), (123, 700, 77)])
+def test_a_window_is_a_part_of_a_head_in_finer_blocks(zoom):
+    values = attention(1200, layers=1, heads=1)
+    top, left, size = zoom
+    window = Patterns.of(names(1200), values).window(0, 0, zoom)
+    part = values[0, 0, top : top + size, left : left + size]
+    block = 1 if size <= 448 else 2
+    assert (window["block"], window["packed"], window["zoom"]) == (block, False, list(zoom))
+    expected = np.array([[largest(cells) for cells in row] for row in blocks(part, block)])
+    np.testing.assert_allclose(window["values"], expected, rtol=1e-3, atol=1e-7)
+
+
+def test_a_mix_is_the_weighted_sum_of_its_layers():
+    a, b = attention(6), attention(6, seed=1)
+    mixed = Mixed([a[0], Later(b[0])], [1, -1])
+    np.testing.assert_allclose(mixed.rows(slice(2, 5)), (a - b)[0, :, 2:5], atol=1e-7)
+    np.testing.assert_allclose(mixed.rows(slice(0, 6), 1), (a - b)[0, 1:2], atol=1e-7)
 
 
 # -- scores -------------------------------------------------------------------------------------------------------

@@ -15,13 +15,22 @@ export interface Meta {
   /** The same for the large map. */
   tile: number;
   exact: "float32" | "float16";
+  /** What the state line says first: of how many prompts this is the mean, what is taken from what. */
+  note: string;
+  /** What this side is called where two stand side by side. */
+  name: string;
 }
 
 export type HeadId = { layer: number; head: number | null };
 
+/** A square part of the map: its first query, its first key, its size in tokens. */
+export type Zoom = [number, number, number];
+
 export interface Tile extends HeadId {
   block: number;
   n: number;
+  /** Of which part it is; absent of the whole. */
+  zoom?: Zoom;
   packed: boolean;
   values: Packed;
   where: Packed | null;
@@ -32,6 +41,9 @@ export interface Pattern {
   n: number;
   block: number;
   tokens: number;
+  /** The query of the first row and the key of the first column. */
+  top: number;
+  left: number;
   values: Float32Array;
   /** Where in its block the largest value stands, row by row; absent where it is not known. */
   where: Uint8Array | null;
@@ -39,6 +51,8 @@ export interface Pattern {
   peaks: Float32Array;
   exact: boolean;
   causal: boolean;
+  /** False while nothing of this head has come. */
+  known: boolean;
 }
 
 export interface Spot {
@@ -58,10 +72,15 @@ function pattern(values: Float32Array, where: Uint8Array | null, n: number, bloc
     for (let i = q * n; i < (q + 1) * n; i++) peak = Math.max(peak, Math.abs(values[i]!));
     peaks[q] = peak;
   }
-  return { n, block, tokens: meta.tokens, values, where, peaks, exact, causal: meta.causal };
+  return { n, block, tokens: meta.tokens, top: 0, left: 0, values, where, peaks, exact, causal: meta.causal, known: true };
 }
 
 export function fromTile(tile: Tile, meta: Meta): Pattern {
+  const [top = 0, left = 0] = tile.zoom ?? [];
+  return { ...read(tile, meta), top, left };
+}
+
+function read(tile: Tile, meta: Meta): Pattern {
   const { n, block } = tile;
   const raw = Float32Array.from(numbers(tile.values));
   const where = tile.where && (numbers(tile.where) as Uint8Array);
@@ -102,14 +121,62 @@ export function fromThumb(all: Thumbs, id: HeadId, meta: Meta, table: Float32Arr
   return pattern(Float32Array.from(codes, (code) => table[code]!), null, all.t, meta.block, meta, false);
 }
 
+/** The part of a pattern that a zoom shows, by whole cells; rows keep the peaks that they have in the whole. */
+export function crop(p: Pattern, [query, key, size]: Zoom): Pattern {
+  const cells = (from: number) => Math.ceil((from + size) / p.block) - Math.floor(from / p.block);
+  const n = Math.min(p.n, Math.max(cells(query), cells(key)));
+  const [row, column] = [query, key].map((from) => Math.min(p.n - n, Math.floor(from / p.block))) as [number, number];
+  const cut = <A extends Float32Array | Uint8Array>(all: A, out: A): A => {
+    for (let i = 0; i < n; i++) out.set(all.subarray((row + i) * p.n + column, (row + i) * p.n + column + n), i * n);
+    return out;
+  };
+  return {
+    ...p,
+    n,
+    top: row * p.block,
+    left: column * p.block,
+    values: cut(p.values, new Float32Array(n * n)),
+    where: p.where && cut(p.where, new Uint8Array(n * n)),
+    peaks: p.peaks.slice(row, row + n),
+  };
+}
+
+/** The square that a dragged rectangle asks for: as small as holds it, around its middle, within the text. */
+export function squareOf(from: Spot, to: Spot, tokens: number, smallest: number): Zoom {
+  const [top, left] = [Math.min(from.query, to.query), Math.min(from.key, to.key)];
+  const [height, width] = [Math.abs(from.query - to.query) + 1, Math.abs(from.key - to.key) + 1];
+  return around({ query: top + (height - 1) / 2, key: left + (width - 1) / 2 }, Math.max(height, width, smallest), tokens);
+}
+
+/** A square of this size round a pair of tokens, within the text. */
+export function around(spot: Spot, size: number, tokens: number): Zoom {
+  const side = Math.min(tokens, size);
+  const first = (middle: number) => Math.max(0, Math.min(tokens - side, Math.round(middle - (side - 1) / 2)));
+  return [first(spot.query), first(spot.key), side];
+}
+
+/** The same square, moved as little as brings the pair of tokens into it. */
+export function following([query, key, size]: Zoom, spot: Spot): Zoom {
+  const moved = (first: number, at: number) => Math.min(at, Math.max(first, at - size + 1));
+  return [moved(query, spot.query), moved(key, spot.key), size];
+}
+
+export function holds(p: Pattern, { query, key }: Spot): boolean {
+  const size = p.n * p.block;
+  return query >= p.top && key >= p.left && query < p.top + size && key < p.left + size;
+}
+
 /** The cell in which a pair of tokens falls. */
-export const cellOf = (p: Pattern, spot: Spot) => ({ row: Math.min(p.n - 1, Math.floor(spot.query / p.block)), column: Math.min(p.n - 1, Math.floor(spot.key / p.block)) });
+export const cellOf = (p: Pattern, { query, key }: Spot) => {
+  const at = (place: number, first: number) => Math.max(0, Math.min(p.n - 1, Math.floor((place - first) / p.block)));
+  return { row: at(query, p.top), column: at(key, p.left) };
+};
 
 /** The pair of tokens that a cell stands for: where its largest value is, else its last allowed corner. */
 export function spotOf(p: Pattern, row: number, column: number): Spot {
   const inside = p.where?.[row * p.n + column];
-  const query = row * p.block + (inside === undefined ? p.block - 1 : Math.floor(inside / p.block));
-  const key = column * p.block + (inside === undefined ? 0 : inside % p.block);
+  const query = p.top + row * p.block + (inside === undefined ? p.block - 1 : Math.floor(inside / p.block));
+  const key = p.left + column * p.block + (inside === undefined ? 0 : inside % p.block);
   return { query: Math.min(p.tokens - 1, query), key: Math.min(p.tokens - 1, key) };
 }
 
@@ -118,7 +185,7 @@ export function valueAt(p: Pattern, spot: Spot): number {
   return p.values[row * p.n + column] ?? 0;
 }
 
-export const masked = (p: Pattern, row: number, column: number): boolean => p.causal && column > row;
+export const masked = (p: Pattern, row: number, column: number): boolean => p.causal && p.left + column * p.block >= p.top + (row + 1) * p.block;
 
 export type Scale = "linear" | "row" | "log";
 

@@ -8,7 +8,8 @@ import { legend } from "../../core/legend";
 import { copy } from "../../core/save";
 import type { Read } from "../../core/signal";
 import { spoken, tokenNode } from "../../core/tokens";
-import { cellOf, format, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
+import { brush, follow, show, step as zoomStep } from "./brush";
+import { cellOf, format, holds, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
 import { type MapSize, panelWidth } from "./geometry";
 import { headName, noteOf } from "./names";
 import type { View } from "./view";
@@ -24,16 +25,20 @@ export function paint(p: Pattern, scale: Scale, meta: Meta, ramp: Ramp): HTMLCan
 /** Token labels along both axes; those of the chosen pair in accent and in full. */
 export function axes(tokens: string[], p: Pattern, size: MapSize, row: number, column: number, chosen: { query: number; key: number }): SVGElement[] {
   const { cell, side, gutter, slanted } = size;
-  const axis = (on: number, exact: number, room: number): Axis => ({
+  const axis = (first: number, on: number, exact: number, room: number): Axis => ({
     count: p.n,
     pitch: cell,
     chosen: on,
     room,
-    at: (i) => ({ index: i === on ? exact : i * p.block, token: tokens[i === on ? exact : i * p.block] ?? "" }),
+    at: (i) => {
+      const index = i === on ? exact : first + i * p.block;
+      return { index, token: tokens[index] ?? "" };
+    },
   });
+  const here = holds(p, chosen);
   return [
-    ...rowLabels(axis(row, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
-    ...columnLabels(axis(column, chosen.key, 80), gutter, side, slanted),
+    ...rowLabels(axis(p.top, here ? row : -1, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
+    ...columnLabels(axis(p.left, here ? column : -1, chosen.key, 80), gutter, side, slanted),
   ];
 }
 
@@ -49,7 +54,8 @@ const lock = () =>
 export function sentence(view: View): string {
   const { query, key } = view.cursor();
   const tokens = view.tokens();
-  const value = format(valueAt(view.pattern(), { query, key }), view.pattern().exact);
+  const p = view.finest();
+  const value = p.known ? format(valueAt(p, { query, key }), p.exact || p.where !== null) : "not computed yet";
   return `Query ${query} ${spoken(tokens[query] ?? "")}, key ${key} ${spoken(tokens[key] ?? "")}: ${value}`;
 }
 
@@ -60,11 +66,15 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   const readout = h("span", { "data-part": "readout" });
   const locked = h("span", { style: "width:12px;flex:none" });
   const arrow = (label: string, text: string, by: number) => h("button", { type: "button", class: "iw-icon", "aria-label": label, on: { click: () => view.step(by) } }, text);
-  const title = h("div", { class: "iw-panel-title" }, arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), note, h("span", { class: "iw-spring" }), readout, locked);
+  const whole = h("button", { type: "button", class: "iw-link iw-small", "data-part": "whole", on: { click: () => (show(view, null, say), box.focus({ preventScroll: true })) } }, "Whole map");
+  const title = h("div", { class: "iw-panel-title" }, arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), whole, note, h("span", { class: "iw-spring" }), readout, locked);
 
   const canvas = h("canvas", { style: "position:absolute" });
   const labels = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
   const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const drawn = s("g");
+  const brushed = s("g");
+  fill(marks, drawn, brushed);
   const box = h("div", { "data-part": "map", tabindex: 0, role: "application", "aria-roledescription": "attention map", style: "position:relative" }, canvas, labels, marks);
   const scales = choice(
     scope,
@@ -74,7 +84,7 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     view.scale.set,
   );
   const bar = legend(scope, () => {
-    const p = view.pattern();
+    const p = view.finest();
     const spot = view.cursor();
     const at = position(valueAt(p, spot), p.peaks[cellOf(p, spot).row] ?? 1, view.scale(), view.meta()) / 255;
     return { ramp: view.ramp(), width: Math.min(152, Math.max(96, size().side - 170)), marks: ticks(view.scale(), view.meta()), at };
@@ -85,14 +95,20 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   scope.effect(() => {
     fill(name, headName(view.chosen()));
     fill(note, noteOf(view.scores(), view.chosen(), view.meta()));
-    box.setAttribute("aria-label", `attention pattern of ${headName(view.chosen())}; arrow keys move, Enter locks, Escape releases`);
+    const side = view.meta().name;
+    box.setAttribute("aria-label", `attention pattern of ${headName(view.chosen())}${side && `, ${side}`}; arrow keys move, Enter locks, Z and Shift+Z zoom, Escape releases`);
+    whole.hidden = !view.zoom();
+    note.hidden = !whole.hidden;
   });
   // the map keeps its size while only the thumbnail of a head is known: its cells are larger then
-  const sized = scope.computed(() => ({ ...size(), cell: size().side / view.pattern().n }));
-  const painted = scope.computed(() => paint(view.pattern(), view.scale(), view.meta(), view.ramp()));
+  const sized = scope.computed(() => {
+    const cell = size().side / view.shown().n;
+    return { ...size(), cell, slanted: cell >= 15 };
+  });
+  const painted = scope.computed(() => paint(view.shown(), view.scale(), view.meta(), view.ramp()));
   scope.effect(() => {
     const { side, cell, gutter, below: hang } = sized();
-    const device = Math.max(view.pattern().n, Math.round(side * devicePixelRatio));
+    const device = Math.max(view.shown().n, Math.round(side * devicePixelRatio));
     canvas.width = canvas.height = device;
     canvas.style.cssText = `position:absolute;left:${gutter}px;top:0;width:${side}px;height:${side}px`;
     box.style.height = `${side + hang}px`;
@@ -110,39 +126,50 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     canvas.dataset.cell = String(cell);
   });
   scope.effect(() => {
-    const p = view.pattern();
+    const p = view.shown();
     const { row, column } = cellOf(p, view.cursor());
     fill(labels, axes(view.tokens(), p, sized(), row, column, view.cursor()));
   });
   scope.effect(() => {
-    const p = view.pattern();
+    const p = view.shown();
     const { cell, gutter, side, below } = sized();
     const at = cellOf(p, view.cursor());
     const name = (y: number, text: string) => s("text", { x: gutter + side, y, "text-anchor": "end" }, text);
-    const names = p.causal ? [name(12, "key →"), name(28, "query ↓")] : [name(side + below, "query ↓  key →")];
+    brushed.setAttribute("transform", `translate(${gutter} 0)`);
+    const names = p.causal && !view.zoom() ? [name(12, "key →"), name(28, "query ↓")] : [name(side + below, "query ↓  key →")];
     const hovering = view.hover() !== null;
-    fill(marks, side > 80 ? names : [], s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
+    fill(drawn, side > 80 ? names : [], holds(p, view.cursor()) && s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
   });
   scope.effect(() => {
-    const p = view.pattern();
+    const p = view.finest();
     const spot = view.cursor();
     const tokens = view.tokens();
     const [query, key] = [tokenNode(tokens[spot.query] ?? ""), tokenNode(tokens[spot.key] ?? "")];
     for (const node of [query, key]) node.style.cssText = "display:inline-block;max-width:90px;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom";
-    fill(readout, query, h("span", { class: "iw-quiet" }, " → "), key, " ", h("span", { class: "iw-bold" }, format(valueAt(p, spot), p.exact || p.block > 1)));
+    fill(readout, query, h("span", { class: "iw-quiet" }, " → "), key, " ", h("span", { class: "iw-bold" }, p.known ? format(valueAt(p, spot), p.exact || p.where !== null) : "…"));
     fill(locked, view.locked() && view.hover() === null ? lock() : null);
   });
-  const under = (event: MouseEvent) => {
-    const p = view.pattern();
+  const cellUnder = (event: MouseEvent) => {
+    const p = view.shown();
     const edge = canvas.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - edge.top) / edge.height) * p.n);
-    const column = Math.floor(((event.clientX - edge.left) / edge.width) * p.n);
+    return { row: Math.floor(((event.clientY - edge.top) / edge.height) * p.n), column: Math.floor(((event.clientX - edge.left) / edge.width) * p.n) };
+  };
+  const brushing = brush(view, canvas, brushed, (event) => {
+    const p = view.shown();
+    const { row, column } = cellUnder(event);
+    const at = (first: number, cell: number) => Math.min(p.tokens - 1, first + Math.max(0, Math.min(p.n - 1, cell)) * p.block);
+    return { query: at(p.top, row), key: at(p.left, column) };
+  }, say);
+  const under = (event: MouseEvent) => {
+    const p = view.shown();
+    const { row, column } = cellUnder(event);
     if (row < 0 || column < 0 || row >= p.n || column >= p.n || masked(p, row, column)) return null;
     return spotOf(p, row, column);
   };
   canvas.addEventListener("mousemove", (event) => {
     const spot = under(event);
     const now = view.hover();
+    if (brushing.active()) return;
     if (spot?.query === now?.query && spot?.key === now?.key) return;
     view.hover.set(view.locked() ? null : spot);
     if (spot && !view.locked()) queueMicrotask(() => say(sentence(view)));
@@ -156,7 +183,10 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     box.focus({ preventScroll: true });
   });
   box.addEventListener("keydown", (event) => {
-    if (keyboard(view, event)) {
+    if (zooming(view, event, brushing.cancel, say)) {
+      event.preventDefault();
+      event.stopPropagation();
+    } else if (keyboard(view, event)) {
       event.preventDefault();
       event.stopPropagation();
       queueMicrotask(() => say(sentence(view) + (event.key === "Enter" ? ", locked" : event.key === "Escape" ? ", released" : "")));
@@ -170,16 +200,27 @@ const cellSame = (view: View, spot: { query: number; key: number }) => {
   return now.query === spot.query && now.key === spot.key;
 };
 
+/** Z and Shift+Z zoom, Escape leaves what is being drawn, then the zoom. */
+function zooming(view: View, event: KeyboardEvent, cancel: () => boolean, say: (text: string) => void): boolean {
+  if (event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (event.key === "Escape") return cancel() || (view.zoom() !== null && (show(view, null, say), true));
+  if (event.key !== "z" && event.key !== "Z") return false;
+  if (event.key === "z" || view.zoom()) zoomStep(view, !event.shiftKey, say);
+  return true;
+}
+
 /** Arrows move one cell (with Shift ten), Enter locks, Escape releases, Page keys change the head. */
 function keyboard(view: View, event: KeyboardEvent): boolean {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   const { query, key } = view.cursor();
   const top = view.meta().tokens - 1;
-  const p = view.pattern();
+  const p = view.shown();
   const by = p.block * (event.shiftKey ? 10 : 1);
   const go = (q: number, k: number) => {
     const to = Math.min(top, Math.max(0, q));
-    view.select({ query: to, key: Math.min(p.causal ? to : top, Math.max(0, k)) }, view.locked());
+    const spot = { query: to, key: Math.min(p.causal ? to : top, Math.max(0, k)) };
+    view.select(spot, view.locked());
+    follow(view, spot);
   };
   switch (event.key) {
     case "ArrowUp":
@@ -215,5 +256,5 @@ function keyboard(view: View, event: KeyboardEvent): boolean {
 export function copyCell(view: View): Promise<boolean> {
   const { query, key } = view.cursor();
   const tokens = view.tokens();
-  return copy([tokens[query], tokens[key], valueAt(view.pattern(), { query, key })].join("\t"));
+  return copy([tokens[query], tokens[key], valueAt(view.finest(), { query, key })].join("\t"));
 }

@@ -6,7 +6,13 @@ import { watchKernel } from "../../core/frame";
 import { type Read, type Scope, type Signal, signal } from "../../core/signal";
 import type { Model } from "../../types";
 import { bytes } from "../../core/buffers";
-import { decoder, fromThumb, fromTile, type HeadId, type Meta, type Pattern, type Scale, type Spot, spotOf, type Thumbs, thumbs, type Tile, valueAt } from "./data";
+import { crop, decoder, fromThumb, fromTile, type HeadId, holds, type Meta, type Pattern, type Scale, type Spot, spotOf, type Thumbs, thumbs, type Tile, valueAt, type Zoom } from "./data";
+
+/** While thumbnails come, layer by layer, prompts may be run all the same. */
+export type HeadsStatus = Status & { filling?: boolean };
+
+/** "other" is the second of two that stand side by side. */
+export type Side = "" | "other";
 
 export interface View {
   scope: Scope;
@@ -18,6 +24,11 @@ export interface View {
   /** The head on show. */
   chosen: Read<HeadId>;
   pattern: Read<Pattern>;
+  /** The part of it that the large map shows, in the finest cells that are known. */
+  shown: Read<Pattern>;
+  /** The finest pattern that holds the pair of tokens under the cursor. */
+  finest: Read<Pattern>;
+  zoom: Signal<Zoom | null>;
   /** The pair of tokens under the pointer, else the chosen one. */
   cursor: Read<Spot>;
   hover: Signal<Spot | null>;
@@ -31,7 +42,7 @@ export interface View {
   /** Heads in the order of the grid. */
   order: Read<HeadId[]>;
   kernel: Read<Kernel>;
-  status: Read<Status>;
+  status: Read<HeadsStatus>;
   notice: Signal<Notice | null>;
   failure: Signal<Failure | null>;
   prompt: Read<string>;
@@ -48,28 +59,41 @@ export interface View {
 }
 
 /** Every tile that came since the thumbnails changed. */
-function patterns(scope: Scope, model: Model, meta: Read<Meta>, all: Read<Thumbs>, table: Read<Float32Array>, chosen: Read<HeadId>): Read<Pattern> {
+function patterns(scope: Scope, model: Model, meta: Read<Meta>, tokens: Read<string[]>, all: Read<Thumbs>, table: Read<Float32Array>, status: Read<HeadsStatus>, chosen: Read<HeadId>): Read<Pattern> {
   const tile = scope.trait<Tile | null>(model, "_tile");
   const kept = new Map<string, Pattern>();
-  let of: Thumbs | null = null;
+  let of: string[] | null = null;
   return scope.computed(() => {
     const id = chosen();
-    if (of !== all()) kept.clear();
-    of = all();
+    if (of !== tokens()) kept.clear(); // another text; thumbnails alone may still be on their way
+    of = tokens();
     const came = tile();
     const name = ({ layer, head }: HeadId) => `${layer}.${head}`;
     if (came && came.n === Math.ceil(meta().tokens / came.block)) kept.set(name(came), kept.get(name(came)) ?? fromTile(came, meta()));
     if (kept.size > 32) kept.delete(kept.keys().next().value!);
-    return kept.get(name(id)) ?? fromThumb(all(), id, meta(), table());
+    const { filling, progress } = status();
+    const missing = filling && id.layer >= Math.round((progress ?? 0) * meta().layers);
+    return kept.get(name(id)) ?? { ...fromThumb(all(), id, meta(), table()), known: !missing };
+  });
+}
+
+/** The zoomed part: cut out of what is here, until the kernel has sent it in finer cells. */
+function zoomed(scope: Scope, model: Model, meta: Read<Meta>, pattern: Read<Pattern>, chosen: Read<HeadId>, zoom: Read<Zoom | null>): Read<Pattern> {
+  const window = scope.trait<Tile | null>(model, "_window");
+  return scope.computed(() => {
+    const [at, part, id] = [zoom(), window(), chosen()];
+    if (!at) return pattern();
+    const here = part?.zoom && part.layer === id.layer && part.head === id.head && part.zoom.every((n, i) => n === at[i]);
+    return here ? fromTile(part, meta()) : crop(pattern(), at);
   });
 }
 
 /** The chosen query's exact row: read off the pattern, or asked for above 512 tokens. */
-function exactRow(scope: Scope, model: Model, pattern: Read<Pattern>, chosen: Read<HeadId>, query: Read<number>): Read<Float32Array | null> {
+function exactRow(scope: Scope, model: Model, side: Side, pattern: Read<Pattern>, chosen: Read<HeadId>, query: Read<number>): Read<Float32Array | null> {
   const answer = signal<Float32Array | null>(null);
   let asked = 0;
-  const hear = (content: { type?: string; id?: number }, buffers: DataView[]) => {
-    if (content?.type === "row" && content.id === asked && buffers[0]) answer.set(new Float32Array(bytes(buffers[0]).slice().buffer));
+  const hear = (content: { type?: string; id?: number; side?: Side }, buffers: DataView[]) => {
+    if (content?.type === "row" && content.id === asked && (content.side ?? "") === side && buffers[0]) answer.set(new Float32Array(bytes(buffers[0]).slice().buffer));
   };
   model.on("msg:custom", hear);
   scope.onEnd(() => model.off("msg:custom", hear));
@@ -81,7 +105,7 @@ function exactRow(scope: Scope, model: Model, pattern: Read<Pattern>, chosen: Re
     answer.set(p.block === 1 ? p.values.subarray(q * p.n, (q + 1) * p.n) : null);
     if (p.block > 1 && model.get<Tile | null>("_tile")?.block !== 1)
       try {
-        model.send({ type: "row", id: asked, layer: id.layer, head: id.head, query: q });
+        model.send({ type: "row", id: asked, side, layer: id.layer, head: id.head, query: q });
       } catch {
         // no kernel: the strip shows blocks
       }
@@ -89,7 +113,8 @@ function exactRow(scope: Scope, model: Model, pattern: Read<Pattern>, chosen: Re
   return answer;
 }
 
-export function createView(scope: Scope, model: Model, theme: Read<Theme>, width: Read<number>): View {
+/** `hovered`: the pair of tokens under the pointer, where two views share it. */
+export function createView(scope: Scope, model: Model, theme: Read<Theme>, width: Read<number>, side: Side = "", hovered?: Signal<Spot | null>): View {
   const tokens = scope.trait<string[]>(model, "tokens");
   const meta = scope.trait<Meta>(model, "_meta");
   const rawThumbs = scope.trait<Packed>(model, "_thumbs");
@@ -99,8 +124,9 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
   const locked = scope.trait<boolean>(model, "locked");
   const clamp = (value: number, top: number) => Math.min(top - 1, Math.max(0, value));
   const chosen = scope.computed(() => ({ layer: clamp(layer(), meta().layers), head: head() === null ? null : clamp(head()!, meta().heads) }));
-  const pattern = patterns(scope, model, meta, all, table, chosen);
-  const hover = signal<Spot | null>(null);
+  const status = scope.trait<HeadsStatus>(model, "_status");
+  const pattern = patterns(scope, model, meta, tokens, all, table, status, chosen);
+  const hover = hovered ?? signal<Spot | null>(null);
   const cursor = scope.computed(() => {
     const top = meta().tokens;
     const spot = hover() ?? { query: query(), key: key() };
@@ -131,6 +157,9 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
   };
+  const zoom = scope.trait<Zoom | null>(model, "zoom");
+  const shown = zoomed(scope, model, meta, pattern, chosen, zoom);
+  const finest = scope.computed(() => (holds(shown(), cursor()) ? shown() : pattern()));
   const kernel = watchKernel(scope, model);
   const choose = (id: HeadId) => {
     set({ layer: id.layer, head: id.head });
@@ -145,17 +174,20 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     table,
     chosen,
     pattern,
+    shown,
+    finest,
+    zoom,
     cursor,
     hover,
     locked,
-    row: exactRow(scope, model, pattern, chosen, cursorQuery),
+    row: exactRow(scope, model, side, pattern, chosen, cursorQuery),
     scale: scope.trait<Scale>(model, "scale"),
     sort,
     bar: scope.trait<string>(model, "bar"),
     scores,
     order,
     kernel: kernel.state,
-    status: scope.trait<Status>(model, "_status"),
+    status,
     notice: scope.trait<Notice | null>(model, "_notice"),
     failure: scope.trait<Failure | null>(model, "_error"),
     prompt: scope.trait<string>(model, "prompt"),
