@@ -345,6 +345,21 @@ def test_two_lenses_share_rows_selection_and_pins(bridge, count, beside):
     bridge.until(lambda: figure.locator(".iw-scroll").count() == 1)
 
 
+def test_the_card_floats_next_to_the_grid_under_the_pointer(bridge):
+    bridge.page.set_viewport_size({"width": 860, "height": 1000})
+    figure = bridge.show(both(SENTENCE))
+    tip = figure.locator("[data-part=tip]")
+    tops = []
+    for which in (0, 1):
+        hover(figure, 9, 4, which)
+        bridge.until(tip.is_visible)
+        bridge.page.wait_for_timeout(50)
+        tops.append(tip.bounding_box()["y"])
+        assert tip.inner_text().count("entropy") == 2
+    grids = [figure.locator(".iw-scroll").nth(i).bounding_box()["y"] for i in (0, 1)]
+    assert abs((tops[1] - tops[0]) - (grids[1] - grids[0])) < 40
+
+
 def test_a_lens_that_is_not_there_yet_is_asked_for_once(bridge):
     lens = capital(_meta={**capital()._meta, "lenses": ["logit", "tuned"], "sources": ["residual", "mlp"]})
     figure = bridge.show(lens)

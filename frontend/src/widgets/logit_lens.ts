@@ -171,7 +171,8 @@ export const logitLens: Render = ({ model, el, signal: over }) => {
   const from = scope.computed(() => Math.round(scroll() / size().cell));
 
   const labels = [rowNames(view, size), rowNames(view, size)];
-  const maps = [grid(view, 0, size, scroll), grid(view, 1, size, scroll)];
+  const under = signal(0); // the grid that the pointer was in last
+  const maps = [0, 1].map((i) => grid(view, i, size, scroll, () => under.set(i)));
   const titles = [0, 1].map(() => h("div", { class: "iw-small iw-bold" }));
   const map = h("div", { "data-part": "map", tabindex: 0, role: "application", "aria-roledescription": "grid of layers and positions", class: "iw-lens-map" });
   const paths = h("div", null);
@@ -204,7 +205,7 @@ export const logitLens: Render = ({ model, el, signal: over }) => {
     empty.hidden = some;
   });
   scope.effect(() => {
-    const { docked, cell, row, gutter, height } = size();
+    const { docked, cell, row, height } = size();
     const floats = !docked && !view.narrow();
     const shown = view.hover() !== null || view.locked() || reading();
     tip.hidden = view.tokens().length === 0 || (floats && !shown);
@@ -212,7 +213,8 @@ export const logitLens: Render = ({ model, el, signal: over }) => {
     const at = view.cursor();
     const edge = columns.getBoundingClientRect();
     const panel = { width: edge.width || width(), height: edge.height || height + 2 * HEADER };
-    const box = { x: gutter + at.position * cell - scroll(), y: HEADER + at.row * row + (grids() > 1 ? 16 : 0), width: cell, height: row };
+    const near = maps[grids() > 1 ? under() : 0]!.getBoundingClientRect();
+    const box = { x: near.left - edge.left + at.position * cell - scroll(), y: near.top - edge.top + HEADER + at.row * row, width: cell, height: row };
     put(tip, place(box, { width: CARD + 32, height: 64 + 18 * view.meta().k * grids() }, panel, "above"));
   });
   let at = ""; // the column that was brought into sight

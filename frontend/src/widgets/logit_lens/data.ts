@@ -137,3 +137,6 @@ export function written(measure: Measure, value: number): string {
 
 /** "Layer 8" of "8", "Embedding" of "emb"; any other name stays what it is. */
 export const rowTitle = (name: string): string => (/^\d+$/.test(name) ? `Layer ${name}` : name === "emb" ? "Embedding" : name);
+
+/** The layer that a row belongs to: its name, or the place of the row where names are others; of the embedding layer 0, which reads it. */
+export const layerOf = (rows: readonly string[], row: number): number => (/^\d+$/.test(rows[row] ?? "") ? Number(rows[row]) : rows[row] === "emb" ? 0 : row);

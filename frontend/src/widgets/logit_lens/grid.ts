@@ -73,8 +73,8 @@ export function rowNames(view: View, size: Read<Layout>): SVGSVGElement {
   return names;
 }
 
-/** One grid under one lens; `scroll` is shared, so that grids move together. */
-export function grid(view: View, which: number, size: Read<Layout>, scroll: Signal<number>): HTMLElement {
+/** One grid under one lens; `scroll` is shared, so that grids move together. `entered` is told when the pointer comes in. */
+export function grid(view: View, which: number, size: Read<Layout>, scroll: Signal<number>, entered: () => void): HTMLElement {
   const { scope } = view;
   const [body, heads, marks] = [layer(""), layer(""), layer("")];
   const content = h("div", { style: "position:relative" }, body, heads);
@@ -122,6 +122,7 @@ export function grid(view: View, which: number, size: Read<Layout>, scroll: Sign
     const [r, c] = [Math.floor((event.clientY - above - HEADER) / row), Math.floor((event.clientX - left) / cell)];
     return r < 0 || r * row >= height || c < 0 || c >= count() ? null : { row: r, position: c };
   };
+  content.addEventListener("mouseenter", entered);
   content.addEventListener("mousemove", (event) => {
     const cell = view.locked() ? null : under(event);
     const now = view.hover();

@@ -3,7 +3,7 @@ import { type Ramp, ramp, type Theme } from "../../core/colour";
 import { type Failure, type Kernel, type Notice, type Status, watchKernel } from "../../core/frame";
 import { type Read, type Scope, type Signal, signal } from "../../core/signal";
 import type { Model } from "../../types";
-import { type Cell, column, fromTop, largest, linear, type Measure, type Meta, type Plane, planeKey, probability, ranks, readFollowed, readPlane, type Scale, type Track, type WireFollowed, type WirePlane } from "./data";
+import { type Cell, column, fromTop, layerOf, largest, linear, type Measure, type Meta, type Plane, planeKey, probability, ranks, readFollowed, readPlane, type Scale, type Track, type WireFollowed, type WirePlane } from "./data";
 
 /** A token on its way through the layers: the target, or a pinned one. */
 export interface Path {
@@ -80,6 +80,21 @@ function fetching(scope: Scope, model: Model, planes: View["planes"], source: Re
   });
 }
 
+/** The layer follows the row and the row the layer, whichever is set: other widgets are tied by layers. */
+function tieLayer(scope: Scope, model: Model): void {
+  const rows = () => model.get<string[]>("_rows");
+  const agree = () => layerOf(rows(), model.get("row")) === model.get("layer");
+  const put = (name: string, value: number) => (model.set(name, value), model.save_changes());
+  const byRow = () => void (agree() || put("layer", layerOf(rows(), model.get("row"))));
+  const byLayer = () => {
+    const there = rows().indexOf(String(model.get("layer")));
+    if (!agree() && there >= 0) put("row", there);
+  };
+  model.on("change:row", byRow);
+  model.on("change:layer", byLayer);
+  scope.onEnd(() => (model.off("change:row", byRow), model.off("change:layer", byLayer)));
+}
+
 export function createView(scope: Scope, model: Model, theme: Read<Theme>, width: Read<number>): View {
   const trait = <T>(name: string) => scope.trait<T>(model, name);
   const [tokens, rows, meta, vocab] = [trait<string[]>("tokens"), trait<string[]>("_rows"), trait<Meta>("_meta"), trait<string[]>("_vocab")];
@@ -95,6 +110,7 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
   const chosen = scope.computed(() => clamp({ row: row(), position: position() }));
   const wanted = (at: number) => target() || (tokens()[at + 1] ?? null);
   const kernel = watchKernel(scope, model);
+  if (model.get<number | undefined>("layer") !== undefined) tieLayer(scope, model);
   fetching(scope, model, planes, source, kernel.state, wire);
 
   const tracks = scope.computed(() => (followed(), known(), tokens(), vocab(), target(), new Map<string, Track>())); // emptied when one of these changes
