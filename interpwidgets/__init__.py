@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from interpwidgets.models.taps import Tap
     from interpwidgets.widgets.attention_heads import AttentionHeads
     from interpwidgets.widgets.figure import figure
+    from interpwidgets.widgets.induction_heads import InductionHeads
     from interpwidgets.widgets.link import link
     from interpwidgets.widgets.logit_lens import LogitLens
 
 _HOMES = {
     "AttentionHeads": "interpwidgets.widgets.attention_heads",
+    "InductionHeads": "interpwidgets.widgets.induction_heads",
     "LogitLens": "interpwidgets.widgets.logit_lens",
     "Tap": "interpwidgets.models.taps",
     "answer": "interpwidgets.course.questions",
@@ -42,6 +44,7 @@ _HOMES = {
 
 __all__ = [
     "AttentionHeads",
+    "InductionHeads",
     "LogitLens",
     "Tap",
     "__version__",
