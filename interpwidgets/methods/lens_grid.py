@@ -152,8 +152,9 @@ def _measures(
     entropy = size - torch.linalg.vecdot(probs, logits)
     kl = size - torch.linalg.vecdot(final, logits) + least
     at = logits.gather(1, followed)
-    ranks = [(logits > each[:, None]).count_nonzero(-1) for each in at.T]  # one token, one pass: nothing in 3D
-    rank = torch.stack(ranks, -1).float() if ranks else torch.empty_like(at)
+    likelier = torch.empty_like(logits)  # ones and zeros: as floats they are counted three times faster than as bools
+    ranks = [torch.gt(logits, each[:, None], out=likelier).sum(-1) for each in at.T]
+    rank = torch.stack(ranks, -1) if ranks else torch.empty_like(at)
     return top.indices, top.values, entropy.clamp(min=0), kl.clamp(min=0), (at - size[:, None]).exp(), rank
 
 

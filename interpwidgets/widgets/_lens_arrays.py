@@ -86,8 +86,13 @@ def speller(vocab: Any) -> Callable[[list[int]], list[str]]:
     if hasattr(vocab, "added_tokens_decoder"):  # of the transformers library
         from interpwidgets.models.tokens import token_strings
 
-        size = len(vocab)  # a model's vocabulary may be padded beyond it
-        return lambda ids: [token_strings(vocab, [i])[0] if i < size else f"[{i}]" for i in ids]
+        size = len(vocab)
+
+        def spell(ids: list[int]) -> list[str]:
+            names = dict(zip(ids, token_strings(vocab, [min(i, size - 1) for i in ids]), strict=True))
+            return [names[i] if i < size else f"[{i}]" for i in ids]  # a model's vocabulary may be padded beyond it
+
+        return spell
     if isinstance(vocab, Mapping):
         names = {i: name for name, i in vocab.items()} if all(isinstance(key, str) for key in vocab) else dict(vocab)
         return lambda ids: [_named(names, i, len(names)) for i in ids]

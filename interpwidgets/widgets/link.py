@@ -34,8 +34,7 @@ class Link:
         self._a, self._b, self._pairs = a, b, pairs
         self._on_page: list[Any] = []
         self._watched: list[tuple[Widget, str, Callable[[Any], None]]] = []
-        for here, there in pairs:
-            _start(a, here, b, there)
+        _start(a, b, pairs)
         for here, there in pairs:
             self._watch(a, here, b, there)
             self._watch(b, there, a, here)
@@ -105,14 +104,19 @@ def link(a: Widget, *rest: Any) -> Link:
     return Link(a, b, pairs)
 
 
-def _start(a: Widget, here: str, b: Widget, there: str) -> None:
-    try:
-        setattr(b, there, getattr(a, here))
-    except t.TraitError as error:
-        raise InputError(
-            f"{_kind(b)}.{there} cannot be what {_kind(a)}.{here} is, {getattr(a, here)!r}.",
-            advice=f"Choose something that both have, then link them. {error}",
-        ) from error
+def _start(a: Widget, b: Widget, pairs: list[tuple[str, str]]) -> None:
+    """Let ``b`` take over what is chosen in ``a``, all of it or nothing."""
+    before = [(there, getattr(b, there)) for _, there in pairs]
+    for here, there in pairs:
+        try:
+            setattr(b, there, getattr(a, here))
+        except t.TraitError as error:
+            for name, value in before:
+                setattr(b, name, value)
+            raise InputError(
+                f"{_kind(b)}.{there} cannot be what {_kind(a)}.{here} is, {getattr(a, here)!r}.",
+                advice=f"Choose something that both have, then link them. {error}",
+            ) from error
 
 
 def _only_through_python(widget: Widget) -> bool:

@@ -32,6 +32,7 @@ from interpwidgets.widgets._prompt import PromptWidget, checked_prompt, error_st
 MEASURES = ("probability", "rank", "entropy", "kl")
 FOLLOWS = ""  # as a target: the token that really follows, another one at each position
 ON_SHOW = frozenset({"lens", "compare", "source", "target", "pinned"})  # what decides which numbers the page needs
+TOGETHER = ON_SHOW | {"row", "layer"}  # sent with what follows from them
 
 Key = tuple[str, str]  # lens, source
 
@@ -66,6 +67,7 @@ class LogitLens(PromptWidget):
 
     tokens = t.List(t.Unicode()).tag(sync=True)
     row = Index(0).tag(sync=True)
+    layer = Index(0).tag(sync=True)  # of the row; of the embedding layer 0, which reads it
     position = Index(0).tag(sync=True)
     locked = t.Bool(False).tag(sync=True)
     measure = t.Unicode("probability").tag(sync=True)
@@ -160,7 +162,9 @@ class LogitLens(PromptWidget):
         position = len(picture.tokens) - 1
         row = _settled(next(iter(picture.planes.values())), position)
         state = self._state(picture, rows, {FOLLOWS, traits["target"]})
-        super().__init__(**{**state, "row": row, "position": position, **traits})
+        self._showing = True  # nothing is left to compute
+        super().__init__(**{**state, "row": row, "layer": _layer_of(rows, row), "position": position, **traits})
+        self._showing = False
 
     # -- from a model -----------------------------------------------------------------------------------------
 
@@ -277,12 +281,13 @@ class LogitLens(PromptWidget):
         called "".
         """
         plane, at, key = self._plane(), (self.row, self.position), (self.lens, self.source)
+        said = np.isfinite(plane.probs[at])
         return {
             "row": self._rows[self.row],
             "position": self.position,
             "token": self.tokens[self.position],
-            "tokens": [self._vocab[code] for code in plane.codes[at][np.isfinite(plane.probs[at])]],
-            "probs": plane.probs[at][np.isfinite(plane.probs[at])],
+            "tokens": [self._vocab[code] for code in plane.codes[at][said]],
+            "probs": plane.probs[at][said],
             "entropy": None if plane.entropy is None else float(plane.entropy[at]),
             "kl": None if plane.kl is None else float(plane.kl[at]),
             "followed": {
@@ -328,6 +333,24 @@ class LogitLens(PromptWidget):
 
     def _first(self) -> Key:
         return next(iter(self._picture.planes))
+
+    @t.validate("layer")
+    def _layer_exists(self, proposal: Any) -> int:
+        layers = sorted({_layer_of(self._rows, row) for row in range(len(self._rows))})
+        if proposal.value not in layers:
+            raise SelectionError(
+                f"There is no layer {proposal.value}.",
+                [("expected", f"{layers[0]} to {layers[-1]}"), ("got", str(proposal.value))],
+            )
+        return int(proposal.value)
+
+    @t.observe("row", "layer")
+    def _together(self, change: Any) -> None:
+        layer = _layer_of(self._rows, self.row)
+        if change["name"] == "row":
+            self.layer = layer
+        elif layer != self.layer:
+            self.row = max(row for row in range(len(self._rows)) if _layer_of(self._rows, row) == self.layer)
 
     @t.validate("measure", "theme")
     def _known(self, proposal: Any) -> Any:
@@ -422,7 +445,7 @@ class LogitLens(PromptWidget):
 
     def notify_change(self, change: Any) -> None:
         """Send a choice and the numbers that it needs in one message."""
-        if change["name"] in ON_SHOW:
+        if change["name"] in TOGETHER:
             with self.hold_sync():
                 super().notify_change(change)
         else:
@@ -433,7 +456,7 @@ class LogitLens(PromptWidget):
         try:
             super().set_state(sync_data)
         except t.TraitError as error:
-            if isinstance(error, InputError):
+            if isinstance(error, InputError) and ON_SHOW & set(sync_data):
                 self._error = error_state(error)
             self.send_state([name for name in sync_data if name in self.keys])
 
@@ -494,6 +517,11 @@ def _row_names(layers: Any, n: int) -> list[str]:
             'With the embedding in front: layers=["emb", *range(n_layers)].' if len(names) in (n - 1, n + 1) else "",
         )
     return names
+
+
+def _layer_of(rows: Sequence[str], row: int) -> int:
+    """The layer that a row is named for, or the place of the row where names are others."""
+    return int(rows[row]) if rows[row].isdecimal() and rows[row].isascii() else 0 if rows[row] == "emb" else row
 
 
 def _row_title(name: str) -> str:
