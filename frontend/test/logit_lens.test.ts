@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { column, fromTop, linear, type Plane, probability, ranks, readFollowed, readPlane, rowTitle, top, written } from "../src/widgets/logit_lens/data";
+import { column, fromTop, layerOf, linear, type Plane, probability, ranks, readFollowed, readPlane, rowTitle, top, written } from "../src/widgets/logit_lens/data";
 import { layout } from "../src/widgets/logit_lens/geometry";
 
 const f4 = (shape: number[], ...values: number[]) => ({ data: new Uint8Array(new Float32Array(values).buffer), dtype: "f4" as const, shape });
@@ -102,4 +102,11 @@ describe("the layout", () => {
   });
 
   it("makes rows lower where there are many", () => expect([13, 31, 60].map((rows) => layout({ ...asked, rows }).row)).toEqual([24, 20, 16]));
+});
+
+describe("the layer of a row", () => {
+  it("is its name, layer 0 for the embedding, and its place where names are others", () => {
+    const rows = ["emb", "0", "1", "end"];
+    expect(rows.map((_, row) => layerOf(rows, row))).toEqual([0, 0, 1, 3]);
+  });
 });
