@@ -43,6 +43,6 @@ STORIES: Weighted[str] = Weighted(
 )  # fmt: skip
 
 
-def story(draw: Draw) -> Draft:
+def story(draw: Draw, kinds: Weighted[str] = STORIES) -> Draft:
     """A story of any kind."""
-    return TASKS[draw.weighted(STORIES)](draw)
+    return TASKS[draw.weighted(kinds)](draw)
