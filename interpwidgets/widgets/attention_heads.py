@@ -245,7 +245,10 @@ class AttentionHeads(InterpWidget):
             tokens, patterns = difference(*sides)
             apart = distance(patterns)
             most = np.unravel_index(int(apart.argmax()), apart.shape)
-            chosen = {"layer": int(most[0]), "head": int(most[1])} if not {"layer", "head"} & set(options) else {}
+            chosen = {} if {"layer", "head"} & set(options) else {"layer": int(most[0]), "head": int(most[1])}
+            if chosen and "query" not in options:
+                strongest = np.abs(patterns.head(chosen["layer"], chosen["head"])).max(-1)
+                chosen["query"] = int(strongest.argmax())
             fixed = {"n_kv_heads": first._n_kv_heads, "normalized": False, "bar": "distance"}
             scores = {"distance": apart, **options.pop("scores", {})}
             widget = cls(tokens, patterns, **{**fixed, **chosen, **options, "scores": scores})
@@ -721,7 +724,8 @@ def _told_apart(first: AttentionHeads, second: AttentionHeads) -> tuple[str, str
     for one, other in [(first._meta["model"], second._meta["model"]), (first.prompt, second.prompt),
                        (first.title, second.title)]:  # fmt: skip
         if one and other and one != other:
-            return _cut(one), _cut(other)
+            same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+            return _cut(one, same), _cut(other, same)
     return "first", "second"
 
 
@@ -730,8 +734,11 @@ def _common_model(first: AttentionHeads, second: AttentionHeads) -> str:
     return model if model == second._meta["model"] else ""
 
 
-def _cut(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _cut(text: str, at: int, most: int = 40) -> str:
+    """A long text cut to the words round the place where it differs."""
+    start = 0 if at < most // 2 or len(text) <= most else text.rfind(" ", 0, at - most // 4) + 1
+    end = start + most
+    return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
 
 
 # -- the choice -----------------------------------------------------------------------------------------------

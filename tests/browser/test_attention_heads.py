@@ -44,7 +44,7 @@ def heads() -> AttentionHeads:
 
 def cell(figure: Any, row: int, column: int) -> dict[str, float]:
     """The middle of a cell of the large map, relative to its canvas."""
-    size = float(figure.locator("[data-part=map] canvas").get_attribute("data-cell"))
+    size = float(figure.locator("[data-part=map] canvas").first.get_attribute("data-cell"))
     return {"x": (column + 0.5) * size, "y": (row + 0.5) * size}
 
 
@@ -175,6 +175,191 @@ def test_every_cell_of_the_map_has_the_colour_of_its_value(bridge):
     assert [dark for _, dark in ordered] == sorted(dark for _, dark in ordered), "more attention is darker on white"
 
 
+# -- zoom ---------------------------------------------------------------------------------------------------------
+
+
+def drag(bridge, figure, start, end):
+    """Press on one cell, move to another, let go."""
+    edge = canvas(figure).bounding_box()
+    (ax, ay), (bx, by) = ((edge["x"] + p["x"], edge["y"] + p["y"]) for p in (cell(figure, *start), cell(figure, *end)))
+    bridge.page.mouse.move(ax, ay)
+    bridge.page.mouse.down()
+    bridge.page.mouse.move(bx, by, steps=4)
+    yield
+    bridge.page.mouse.up()
+    yield
+
+
+def test_a_dragged_rectangle_becomes_the_map_and_a_double_click_shows_the_whole(bridge, heads):
+    figure = bridge.show(heads)
+    before = float(canvas(figure).get_attribute("data-cell"))
+    steps = drag(bridge, figure, (4, 1), (9, 4))
+    next(steps)
+    assert figure.locator("[data-part=brush]").count() == 1
+    next(steps)
+    bridge.until(lambda: heads.zoom is not None)
+    assert heads.zoom == [4, 0, 6]
+    assert not heads.locked, "a drag is no click"
+    assert float(canvas(figure).get_attribute("data-cell")) == pytest.approx(2 * before)
+    bridge.until(lambda: live(figure) == "zoomed to queries 4 to 9, keys 0 to 5")
+    canvas(figure).hover(position=cell(figure, 3, 4))
+    bridge.until(lambda: read_out(figure) == f"␣girl → ␣time {heads.selected[7, 4]:.3f}")
+    canvas(figure).dblclick(position=cell(figure, 1, 1))
+    bridge.until(lambda: heads.zoom is None)
+    assert float(canvas(figure).get_attribute("data-cell")) == before
+
+
+def test_zoomed_cells_keep_their_colours(bridge):
+    figure = bridge.show(heads := AttentionHeads(SENTENCE, patterns(1, 1, 12), query=11, key=0))
+    pixel = "(c, [x, y]) => [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]"
+    whole = [
+        canvas(figure).evaluate(pixel, [(k + 0.5) / 12, (q + 0.5) / 12]) for q in range(4, 10) for k in range(2, 8)
+    ]
+    heads.zoom = 4, 2, 6
+    bridge.pump()
+    part = [canvas(figure).evaluate(pixel, [(k + 0.5) / 6, (q + 0.5) / 6]) for q in range(6) for k in range(6)]
+    assert part == whole
+
+
+def test_escape_ends_a_drag_and_leaves_the_zoom(bridge, heads):
+    figure = bridge.show(heads)
+    figure.locator("[data-part=map]").focus()
+    steps = drag(bridge, figure, (4, 1), (9, 4))
+    next(steps)
+    bridge.page.keyboard.press("Escape")
+    next(steps)
+    bridge.pump()
+    assert heads.zoom is None
+    heads.zoom = 4, 0, 6
+    bridge.pump()
+    bridge.page.keyboard.press("Escape")
+    bridge.until(lambda: heads.zoom is None)
+    bridge.until(lambda: live(figure) == "the whole map")
+
+
+def test_the_map_is_zoomed_and_moved_from_the_keyboard(bridge, heads):
+    figure = bridge.show(heads)
+    press = bridge.page.keyboard.press
+    figure.locator("[data-part=map]").focus()
+    press("z")
+    bridge.until(lambda: heads.zoom == [6, 1, 6] or heads.zoom == [6, 0, 6])
+    press("z")
+    bridge.until(lambda: heads.zoom[2] == 4)
+    bridge.until(lambda: live(figure).startswith("zoomed to queries 8 to 11"))
+    for _ in range(5):
+        press("ArrowUp")
+    bridge.until(lambda: heads.query == 6)
+    assert heads.zoom[0] == 6, "what is chosen stays in sight"
+    press("Shift+Z")
+    bridge.until(lambda: heads.zoom[2] == 8)
+    press("Shift+Z")
+    bridge.until(lambda: heads.zoom is None)
+    figure.get_by_role("button", name="Whole map").wait_for(state="hidden")
+
+
+def test_a_long_text_is_zoomed_to_exact_values(bridge):
+    values = patterns(1, 1, 1100)
+    heads = AttentionHeads([f" {i}" for i in range(1100)], values, query=1099, key=0)
+    figure = bridge.show(heads)
+    heads.zoom = 700, 300, 40
+    bridge.until(lambda: canvas(figure).evaluate("c => Math.round(c.clientWidth / c.dataset.cell)") == 40)
+    canvas(figure).hover(position=cell(figure, 5, 7))
+    bridge.until(lambda: read_out(figure) == f"␣705 → ␣307 {values[0, 0, 705, 307]:.3f}")
+    bridge.kernel = False
+    heads.zoom = None
+    bridge.pump()
+    figure.locator("[data-part=map]").focus()
+    bridge.page.keyboard.press("z")
+    bridge.page.wait_for_function("document.querySelector('[data-part=live]').textContent.startsWith('zoomed')")
+    assert figure.get_by_role("button", name="Whole map").is_visible(), "what is here is enlarged without a kernel"
+
+
+# -- long texts, comparisons, averages ------------------------------------------------------------------------------
+
+
+def test_thumbnails_arrive_while_heads_are_chosen(bridge, monkeypatch):
+    pytest.importorskip("torch")
+    from interpwidgets import load
+    from interpwidgets.widgets import attention_heads
+
+    waiting: list[Any] = []
+
+    class Loop:
+        """Takes a step when the test says so."""
+
+        def call_soon(self, step, *rest):
+            waiting.append((step, rest))
+
+        def call_later(self, _seconds, step, *rest):
+            waiting.append((step, rest))
+
+    monkeypatch.setattr(attention_heads, "KEPT_ABOVE", 0)
+    monkeypatch.setattr(attention_heads, "STEP", 0)
+    monkeypatch.setattr(attention_heads, "_loop_of_a_page", Loop)
+    heads = AttentionHeads.from_model(load("demo"), "Lily ran to the park. Lily ran")
+    figure = bridge.show(heads)
+    grid = figure.locator("[data-part=heads] canvas")
+    state = figure.locator("[data-part=state]")
+    assert state.inner_text() == "Computing thumbnails"
+    empty = grid.evaluate("c => c.toDataURL()")
+    assert f"{heads.selected_value:.3f}" in read_out(figure), "the head on show is there at once"
+    figure.get_by_role("button", name="next head").click()
+    bridge.until(lambda: heads.head == 1 and f"{heads.selected_value:.3f}" in read_out(figure))
+    for done in (1, 2):
+        step, rest = waiting.pop()
+        step(*rest)
+        bridge.pump()
+        if done == 1:
+            assert state.inner_text() == "Computing thumbnails · layer 1 of 2"
+            assert grid.evaluate("c => c.toDataURL()") != empty
+            box = figure.locator("[data-part=prompt] textarea")
+            box.fill("another one")
+            assert figure.locator("[data-part=run]").is_enabled(), "nobody has to wait for the last layer"
+    bridge.until(lambda: "Kernel connected" in state.inner_text())
+
+
+def test_two_sides_share_what_is_chosen(bridge):
+    first = AttentionHeads(SENTENCE, patterns(3, 4, 12), layer=1, head=2)
+    second = AttentionHeads(SENTENCE, patterns(3, 4, 12, seed=1))
+    heads = AttentionHeads.compare(first, second, "beside", names=("left", "<b>right</b>"), query=11, key=3)
+    figure = bridge.show(heads)
+    maps, outs = figure.locator("[data-part=map]"), figure.locator("[data-part=readout]")
+    assert figure.locator("[data-part=side]").all_inner_texts() == ["left 12 tokens", "<b>right</b> 12 tokens"]
+    maps.nth(1).locator("canvas").hover(position=cell(figure, 7, 4))
+    for out, values in ((outs.nth(0), heads.selected), (outs.nth(1), heads.selected_other)):
+        bridge.until(lambda out=out, values=values: out.inner_text() == f"␣girl → ␣time {values[7, 4]:.3f}")
+    bridge.page.mouse.move(0, 0)
+    figure.locator("[data-part=heads]").nth(1).focus()
+    bridge.page.keyboard.press("ArrowDown")
+    bridge.until(lambda: heads.layer == heads._other_tile["layer"] == 2)
+    bridge.until(lambda: f"{heads.selected_other[11, 3]:.3f}" in outs.nth(1).inner_text())
+
+
+def test_two_texts_of_different_lengths_are_read_each_for_itself(bridge):
+    first = AttentionHeads(SENTENCE, patterns(3, 4, 12))
+    second = AttentionHeads(list("abcde"), patterns(2, 4, 5, seed=1))
+    heads = AttentionHeads.compare(first, second, "beside", layer=0, head=0)
+    figure = bridge.show(heads)
+    figure.locator("[data-part=map]").nth(1).focus()
+    bridge.page.keyboard.press("ArrowUp")
+    bridge.until(lambda: heads._other_query == 3)
+    assert heads.query == 11
+    figure.locator("[data-part=heads]").nth(1).focus()
+    bridge.page.keyboard.press("ArrowDown")
+    bridge.until(lambda: (heads.layer, heads._other_layer) == (0, 1))
+    value = heads.selected_other[heads._other_query, heads._other_key]
+    bridge.until(lambda: f"{value:.3f}" in figure.locator("[data-part=readout]").nth(1).inner_text())
+
+
+def test_a_difference_and_an_average_say_what_they_are(bridge):
+    first, second = AttentionHeads(SENTENCE, patterns(1, 2, 12)), AttentionHeads(SENTENCE, patterns(1, 2, 12, seed=1))
+    heads = AttentionHeads.compare(first, second, names=("one", "two"))
+    figure = bridge.show(heads)
+    bridge.until(lambda: "one − two · values exact" in figure.locator("[data-part=state]").inner_text())
+    assert f"{heads.selected_value:.3f}".replace("-", "−") in read_out(figure)
+    assert figure.get_by_label("Bar").input_value() == "distance"
+
+
 # -- keyboard and screen reader -----------------------------------------------------------------------------------
 
 
@@ -245,14 +430,19 @@ def test_the_value_under_the_cursor_reaches_a_screen_reader(bridge, heads):
     bridge.until(lambda: live(figure).startswith("L2 H2, induction"))
 
 
+@pytest.mark.parametrize("kind", ["alone", "beside", "difference"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_to_complain_about(bridge, theme):
+def test_axe_finds_nothing_to_complain_about(bridge, theme, kind):
     if not AXE.exists():
         pytest.skip("axe-core is not here: run `npm ci` in frontend/")
     heads = AttentionHeads(SENTENCE, patterns(3, 4, 12) * 0.9, theme=theme, caption="What to see here.")
+    if kind != "alone":
+        second = AttentionHeads(SENTENCE, patterns(3, 4, 12, seed=1))
+        heads = AttentionHeads.compare(heads, second, kind, theme=theme)
+        heads.zoom = 3, 2, 6
     figure = bridge.show(heads)
     bridge.page.evaluate("theme => document.body.style.background = theme === 'dark' ? '#111' : '#fff'", theme)
-    figure.locator("[data-part=heads] canvas").hover(position={"x": 40, "y": 20})
+    figure.locator("[data-part=heads] canvas").first.hover(position={"x": 40, "y": 20})
     bridge.page.add_script_tag(path=AXE)
     for open_menu in (False, True):
         if open_menu:

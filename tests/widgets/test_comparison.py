@@ -54,6 +54,25 @@ def test_a_difference_opens_on_the_head_that_differs_most():
     assert (widget._note, widget.bar) == ("first − second", "distance")
 
 
+def test_a_difference_opens_on_the_pair_of_tokens_that_differs_most():
+    widget = AttentionHeads.compare(*pair(), layer=1)
+    assert (widget.layer, widget.query) == (1, 5), "what is asked for wins"
+    widget = AttentionHeads.compare(*pair())
+    assert abs(widget.selected_value) == np.abs(widget.selected).max()
+
+
+def test_sides_are_called_after_what_differs():
+    first, second = pair()
+    first.title, second.title = "before", "after"
+    assert AttentionHeads.compare(first, second)._note == "before − after"
+    story = "Once upon a time, there was a little {} named {} who had a dog and a cat and a house"
+    first.title, second.title = story.format("girl", "Lily"), story.format("boy", "Tim")
+    a, b = AttentionHeads.compare(first, second)._note.split(" − ")
+    assert "girl" in a
+    assert "boy" in b
+    assert max(len(a), len(b)) <= 42
+
+
 def test_positions_where_the_texts_differ_have_both_tokens():
     first, second = pair(["<s>", "a", "X", "c", "a", "b"])
     assert AttentionHeads.compare(first, second).tokens == ["<s>", "a", "b/X", "c", "a", "b"]

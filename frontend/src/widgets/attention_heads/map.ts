@@ -136,7 +136,8 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     const at = cellOf(p, view.cursor());
     const name = (y: number, text: string) => s("text", { x: gutter + side, y, "text-anchor": "end" }, text);
     brushed.setAttribute("transform", `translate(${gutter} 0)`);
-    const names = p.causal && !view.zoom() ? [name(12, "key →"), name(28, "query ↓")] : [name(side + below, "query ↓  key →")];
+    const corner = masked(p, Math.ceil(30 / cell), Math.max(0, p.n - Math.ceil(60 / cell)));
+    const names = corner ? [name(12, "key →"), name(28, "query ↓")] : view.zoom() ? [] : [name(side + below, "query ↓  key →")];
     const hovering = view.hover() !== null;
     fill(drawn, side > 80 ? names : [], holds(p, view.cursor()) && s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
   });
