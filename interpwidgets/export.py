@@ -291,10 +291,16 @@ def _figure_of(output: Any, model_id: str, models: dict[str, Any]) -> str:
 
 def _box(output: Any, model_id: str, models: dict[str, Any]) -> str:
     """Boxes and texts of ipywidgets, named by the widgets that they hold; the page makes each of these a figure."""
-    held = _needed({model_id}, models)
-    titles = [_words(models[each])[0] for each in models if each in held]
-    name = ", ".join(filter(None, titles)) or _text(output) or "widget"
+    name = ", ".join(_titles(model_id, models)) or _text(output) or "widget"
     return f'<div role="group" aria-label="{html.escape(name)}">{_place(output, model_id, name)}</div>'
+
+
+def _titles(model_id: str, models: dict[str, Any]) -> Iterator[str]:
+    """The titles of the widgets in a box, in their order."""
+    if model_id in models:
+        yield from filter(None, [_words(models[model_id])[0]])
+        for child in _references(models[model_id]["state"].get("children", [])):
+            yield from _titles(child, models)
 
 
 def _place(output: Any, model_id: str, alt: str) -> str:

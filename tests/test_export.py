@@ -144,9 +144,9 @@ def test_a_widget_is_a_figure_with_title_caption_and_alt_text(tmp_path):
 
 def test_a_box_is_a_group_named_by_the_widgets_in_it(tmp_path):
     models = {
-        "box": model("HBoxModel", "@jupyter-widgets/controls", children=["IPY_MODEL_a", "IPY_MODEL_b"]),
-        "a": model(_esm="", title="Attention heads"),
-        "b": model(_esm="", title="Logit lens", caption="of GPT-2"),
+        "a": model(_esm="", title="Logit lens", caption="of GPT-2"),
+        "b": model(_esm="", title="Attention heads"),
+        "box": model("HBoxModel", "@jupyter-widgets/controls", children=["IPY_MODEL_b", "IPY_MODEL_a"]),
     }
     text = export_html(saved(tmp_path, shown("box", text="HBox(children=...)"), models=models)).read_text("utf-8")
     assert ("div", {"role": "group", "aria-label": "Attention heads, Logit lens"}) in Tags(text).found
