@@ -58,6 +58,7 @@ class Link:
         for source, name, heard in self._watched:
             source.unobserve(heard, name)
         for tie in self._on_page:
+            tie.target = tie.source  # notebooks that are run without a page keep what was closed
             tie.close()
         self._watched, self._on_page = [], []
 
