@@ -55,7 +55,10 @@ def test_an_edit_in_the_middle_reaches_the_mlp_and_the_sum(model: ModularForCaus
 
 def test_it_has_no_norms(model: ModularForCausalLM) -> None:
     parts = anatomy(model)
-    assert (parts.final_norm(), parts.norm(0, "attention"), parts.norm(0, "mlp")) == (None, None, None)
+    assert (parts.norm(0, "attention"), parts.norm(0, "mlp")) == (None, None)
+    last = parts.final_norm()
+    assert last is not None
+    assert not last.divides
     assert (parts.n_layers, parts.n_heads, parts.d_head, parts.max_context, parts.causal) == (1, 2, 8, 3, True)
 
 
