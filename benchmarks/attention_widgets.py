@@ -1,6 +1,6 @@
 """Attention pictures compared: AttentionHeads and its peers on the same random causal patterns, 12 layers x 12 heads.
 
-    python benchmarks/attention_widgets.py                 # T = 64, 128, 256 against CircuitsVis; ours at 512 too
+    python benchmarks/attention_widgets.py                 # T = 16, 64, 128, 256 against CircuitsVis; ours at 512 too
     python benchmarks/attention_widgets.py --long          # ours at 2048 too
     python benchmarks/attention_widgets.py --bertviz       # BertViz as well (pip install -e ".[bench]")
     python benchmarks/attention_widgets.py --sizes 64 --repeat 1
@@ -15,6 +15,10 @@ Every case runs in a process of its own, one after the other. A step (building, 
     first paint  from the start of navigation to the frame after the large pattern has been drawn, in headless Chromium
     interaction  from the pointer event that chooses another head to the frame after its pattern has been drawn
     renderer     resident memory of the page's process after that
+    hover        frames in a second while the mouse runs over the large pattern for two seconds, and the CPU
+                 milliseconds of the main thread for each (a screen of 60 frames leaves it 16.7); ours only
+
+Two lines at the end say what was promised at T = 128: first paint beside CircuitsVis, HTML beside BertViz.
 
 Pages are files and the network is not needed. Runs on Linux (memory is read from /proc).
 """
@@ -222,6 +226,8 @@ def look_at(case: Case, file: Path) -> None:
         page.goto(file.as_uri(), wait_until="commit")
         say("paint", paint=page.evaluate("painted") / 1000)
         say("interact", interaction=choose_another_head(page, case) / 1000)
+        if case.imports == "interpwidgets":
+            say("hover", **hover(page, case))
         processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
         say("memory", renderer=max(resident(p["id"]) for p in processes if p["type"] == "renderer"))
         browser.close()
@@ -240,6 +246,41 @@ def choose_another_head(page: Any, case: Case) -> float:
         page.mouse.down()
         page.mouse.up()
     return float(page.evaluate("done"))
+
+
+COUNT = """
+(seconds) => new Promise((resolve) => {
+  const end = performance.now() + 1000 * seconds;
+  let frames = 0;
+  const frame = (now) => {
+    if (now >= end) return resolve(frames / seconds);
+    frames++;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+})
+"""
+
+
+def hover(page: Any, case: Case, seconds: float = 2) -> dict[str, float]:
+    """Frames a second, and the main thread's milliseconds for each, while the mouse runs over the large pattern."""
+    box = page.evaluate(f"{case.large}.getBoundingClientRect().toJSON()")
+    metrics = page.context.new_cdp_session(page)
+    metrics.send("Performance.enable", {"timeDomain": "threadTicks"})  # of the processor: others may use it, too
+
+    def worked() -> float:
+        found = metrics.send("Performance.getMetrics")["metrics"]
+        return float(next(metric["value"] for metric in found if metric["name"] == "TaskDuration"))
+
+    before, end = worked(), time.monotonic() + seconds
+    page.evaluate(f"void (window.counted = ({COUNT})({seconds}))")
+    moves = 0
+    while time.monotonic() < end:  # along the diagonal, where there is something in each row
+        at = moves % 100 / 100
+        page.mouse.move(box["x"] + at * 0.9 * box["width"], box["y"] + (0.05 + at * 0.9) * box["height"])
+        moves += 1
+    frames = float(page.evaluate("counted"))
+    return {"frames": frames, "work": 1000 * (worked() - before) / (frames * seconds), "moves": moves / seconds}
 
 
 def say(step: str, **figures: float) -> None:
@@ -347,6 +388,8 @@ COLUMNS: dict[str, tuple[str, float, str]] = {  # name -> (heading, factor, form
     "paint": ("first paint, s", 1, ".2f"),
     "interaction": ("interaction, s", 1, ".3f"),
     "renderer": ("renderer, MB", 1e-6, ".0f"),
+    "frames": ("hover, frames/s", 1, ".0f"),
+    "work": ("hover, ms a frame", 1, ".1f"),
 }
 
 
@@ -385,7 +428,7 @@ def cell(result: Result, name: str, reference: Result | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256], metavar="T")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 64, 128, 256], metavar="T")
     parser.add_argument("--long", action="store_true", help="ours at T = 2048 too (10 GB of memory)")
     parser.add_argument("--bertviz", action="store_true", help="BertViz as well")
     parser.add_argument("--only", choices=CASES, nargs="+", help="these cases only")
@@ -408,7 +451,23 @@ def main() -> None:
         print(f"T = {size}: {CASES[key].label} {result.failed}", file=sys.stderr, flush=True)
         results.append(result)
     print(table(results))
+    print_promises(results)
     print_imports(results)
+
+
+def print_promises(results: list[Result], n_tokens: int = 128) -> None:
+    """What was promised of ours beside the peers, as far as it was measured."""
+    at = {result.key: result for result in results if result.n_tokens == n_tokens}
+    ours = at["ours"].figures if "ours" in at else {}
+    peer = at.get("circuitsvis")
+    if peer and "paint" in ours and ("paint" in peer.figures or peer.failed.startswith(">")):
+        seconds = peer.figures.get("paint", CAP_SECONDS)
+        times = seconds / ours["paint"]
+        print(f"\nFirst paint at T = {n_tokens}: {times:.0f} times faster than CircuitsVis (promised: 50)")
+    for key in ("bertviz-head", "bertviz-model"):
+        if key in at and "saved" in ours and "saved" in at[key].figures:
+            times = at[key].figures["saved"] / ours["saved"]
+            print(f"HTML at T = {n_tokens}: {times:.0f} times less than {CASES[key].label} (promised: 40)")
 
 
 def print_imports(results: list[Result]) -> None:

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { cellOf, decoder, format, fromThumb, fromTile, type Meta, position, spotOf, thumbs, ticks, valueAt } from "../src/widgets/attention_heads/data";
+import { around, cellOf, crop, decoder, following, format, fromThumb, fromTile, holds, masked, type Meta, position, spotOf, squareOf, thumbs, ticks, valueAt } from "../src/widgets/attention_heads/data";
 import { labelled, stride } from "../src/widgets/attention_heads/geometry";
 import { noteOf } from "../src/widgets/attention_heads/names";
 import { shown } from "../src/widgets/attention_heads/strip";
 
-const meta: Meta = { model: "", layers: 1, heads: 2, kv_heads: 2, tokens: 3, causal: true, signed: false, vmax: 1, block: 1, tile: 1, exact: "float32" };
+const meta: Meta = { model: "", layers: 1, heads: 2, kv_heads: 2, tokens: 3, causal: true, signed: false, vmax: 1, block: 1, tile: 1, exact: "float32", note: "", name: "" };
 const f4 = (...values: number[]) => ({ data: new Uint8Array(new Float32Array(values).buffer), dtype: "f4" as const, shape: [values.length] });
 const u1 = (values: number[], shape: number[]) => ({ data: new Uint8Array(values), dtype: "u1" as const, shape });
 
@@ -25,6 +25,54 @@ describe("a tile", () => {
     expect(spotOf(p, 1, 1)).toEqual({ query: 3, key: 2 });
     expect(spotOf(p, 2, 2)).toEqual({ query: 4, key: 4 });
     expect(cellOf(p, { query: 4, key: 1 })).toEqual({ row: 2, column: 0 });
+  });
+});
+
+describe("a zoom", () => {
+  const tile = (n: number, block: number, tokens: number) => fromTile({ layer: 0, head: 0, block, n, packed: false, values: f4(...Array.from({ length: n * n }, (_, i) => i)), where: block > 1 ? u1(Array(n * n).fill(1), [n * n]) : null }, { ...meta, tokens });
+
+  it("cuts a part out of the pattern, which keeps its places", () => {
+    const p = crop(tile(6, 1, 6), [3, 1, 2]);
+    expect([...p.values]).toEqual([19, 20, 25, 26]);
+    expect([p.n, p.top, p.left]).toEqual([2, 3, 1]);
+    expect(valueAt(p, { query: 4, key: 2 })).toBe(26);
+    expect(spotOf(p, 1, 0)).toEqual({ query: 4, key: 1 });
+    expect([...p.peaks]).toEqual([23, 29]);
+    expect([holds(p, { query: 4, key: 2 }), holds(p, { query: 2, key: 2 }), holds(p, { query: 4, key: 3 })]).toEqual([true, false, false]);
+  });
+
+  it("of blocks shows whole blocks", () => {
+    const p = crop(tile(5, 2, 10), [3, 5, 4]);
+    expect([p.n, p.top, p.left, p.block]).toEqual([3, 2, 4, 2]);
+    expect(valueAt(p, { query: 3, key: 5 })).toBe(7);
+    expect(spotOf(p, 0, 0)).toEqual({ query: 2, key: 5 });
+  });
+
+  it("masks what lies above the diagonal of the whole", () => {
+    const p = crop(tile(6, 1, 6), [2, 1, 3]);
+    expect([0, 1, 2].map((column) => masked(p, 0, column))).toEqual([false, false, true]);
+    expect(masked(p, 2, 2)).toBe(false);
+  });
+
+  it.each([
+    [{ query: 4, key: 1 }, { query: 9, key: 4 }, [4, 0, 6]],
+    [{ query: 9, key: 9 }, { query: 8, key: 9 }, [6, 8, 4]],
+    [{ query: 0, key: 0 }, { query: 11, key: 2 }, [0, 0, 12]],
+  ])("of %o to %o is the smallest square within the text", (from, to, expected) => {
+    const [query, key, size] = squareOf(from, to, 12, 4);
+    expect(size).toBe(expected[2]);
+    expect(query).toBeLessThanOrEqual(Math.min(from.query, to.query));
+    expect(query + size).toBeGreaterThan(Math.max(from.query, to.query));
+    expect(key).toBeLessThanOrEqual(Math.min(from.key, to.key));
+    expect(key + size).toBeGreaterThan(Math.max(from.key, to.key));
+    expect(Math.max(query, key) + size).toBeLessThanOrEqual(12);
+  });
+
+  it("stays within the text and follows what is chosen", () => {
+    expect(around({ query: 0, key: 11 }, 6, 12)).toEqual([0, 6, 6]);
+    expect(around({ query: 5, key: 5 }, 40, 12)).toEqual([0, 0, 12]);
+    expect(following([4, 4, 4], { query: 3, key: 9 })).toEqual([3, 6, 4]);
+    expect(following([4, 4, 4], { query: 5, key: 7 })).toEqual([4, 4, 4]);
   });
 });
 

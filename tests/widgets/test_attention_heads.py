@@ -579,6 +579,31 @@ def test_another_prompt_ends_the_thumbnails_of_the_former_one():
     np.testing.assert_array_equal(widget._thumbs, expected._thumbs)
 
 
+def test_a_real_kernel_computes_thumbnails_between_cells_if_somebody_watches():
+    manager = pytest.importorskip("jupyter_client.manager")
+    code = """
+from interpwidgets import AttentionHeads, load
+from interpwidgets.widgets import attention_heads
+attention_heads.KEPT_ABOVE = attention_heads.STEP = 0
+heads = AttentionHeads.from_model(load("demo"), "Lily ran to the park.")
+"""
+    kernel, client = manager.start_new_kernel(kernel_name="python3")
+
+    def state_after(cell, watched):
+        asked = client.execute(cell, user_expressions={"s": "heads._status['state']"}, allow_stdin=watched)
+        while (reply := client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != asked:
+            pass
+        return reply["content"]["user_expressions"]["s"]["data"]["text/plain"].strip("'")
+
+    try:
+        assert state_after(code, watched=False) == "ready"
+        assert state_after(code, watched=True) == "busy"
+        assert "ready" in (state_after("", watched=True) for _ in range(50))
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+
+
 def test_a_model_on_a_long_text_is_the_same_picture(monkeypatch):
     pytest.importorskip("torch")
     from interpwidgets import load
