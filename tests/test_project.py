@@ -206,6 +206,7 @@ def test_the_top_of_the_house_is_tidy() -> None:
         "chapters",
         "constraints.txt",
         "environment.yml",
+        "examples",
         "frontend",
         "interpwidgets",
         "pyproject.toml",
