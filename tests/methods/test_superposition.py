@@ -99,13 +99,8 @@ def test_the_loss_is_that_of_the_model_that_the_package_ships():
     torch.testing.assert_close(found, model.loss(x))
 
 
-@pytest.fixture(scope="module")
-def pentagons() -> Trained:
-    return train_toys([Toy(seed=seed) for seed in SEEDS], every=500)
-
-
-def test_five_features_in_two_dimensions_become_a_pentagon(pentagons):
-    W = pentagons.W[-1]
+def test_five_features_in_two_dimensions_become_a_pentagon():
+    W = train_toys([Toy(seed=seed) for seed in SEEDS], every=500).W[-1]
     dimensions, lengths = feature_dimensionality(W), W.norm(dim=-2)
     even = (dimensions - 0.4).abs().amax(-1) < 0.05
     round_ = lengths.amax(-1) / lengths.amin(-1) < 1.15
