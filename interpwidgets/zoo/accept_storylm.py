@@ -23,7 +23,7 @@ from interpwidgets.data.stories.frames import Draft
 from interpwidgets.data.stories.knowledge import CITY_IS_IN
 from interpwidgets.data.stories.lexicon import CITIES
 from interpwidgets.data.stories.vocabulary import VOCABULARY
-from interpwidgets.data.stories.windows import EVERYTHING, Mix, annotated
+from interpwidgets.data.stories.windows import REPEATS, annotated
 from interpwidgets.methods.attribution import logit_attribution
 from interpwidgets.methods.induction import prefix_matching_score
 from interpwidgets.models.taps import Tap
@@ -35,32 +35,23 @@ _IDS = {token: i for i, token in enumerate(VOCABULARY)}
 Cut = Callable[[Sample], tuple[int, Iterable[int]]]  # the query, and the keys that it no longer sees
 
 
-def accept(wanted: Mapping[str, Mapping[str, float]], model: Any, mix: Mix = EVERYTHING) -> dict[str, Measured]:
-    """Everything that is measured, and what ``wanted`` asks of it: ``{"loss ...": {"at_most": 0.05}}``.
-
-    ``mix`` is what the model was trained on: the loss is held to its bound.
-    """
+def accept(wanted: Mapping[str, Mapping[str, float]], model: Any) -> dict[str, Measured]:
+    """Everything that is measured, and what ``wanted`` asks of it: ``{"loss ...": {"at_most": 0.05}}``."""
     with torch.no_grad():
-        found = {
-            **_losses(model, mix),
-            **_answers(model),
-            **_facts(model),
-            **_copying(model),
-            **_indirect_objects(model),
-        }
+        found = {**_losses(model), **_answers(model), **_facts(model), **_copying(model), **_indirect_objects(model)}
     return {what: Measured(value, **wanted.get(what, {})) for what, value in found.items()}
 
 
-def _losses(model: Any, mix: Mix) -> dict[str, float]:
+def _losses(model: Any) -> dict[str, float]:
     """On whole stories in their rows: what the model loses, and what one that knows the grammar would."""
-    rows = [row for row in annotated(ROWS, SEED, mix) if row.stories]
+    rows = [row for row in annotated(ROWS, SEED) if row.stories]
     ids = torch.tensor([row.ids for row in rows])
     nats = F.cross_entropy(model(ids).logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
     lost = bound = tokens = 0.0
     for row, of_row in zip(rows, nats.double(), strict=True):
         for told in (story for story in row.stories if story.whole):
             lost += of_row[told.start : told.stop].sum().item()
-            bound -= told.logprob + (math.log(1 - mix.repeats) if told.start == 0 else 0.0)
+            bound -= told.logprob + (math.log(1 - REPEATS) if told.start == 0 else 0.0)
             tokens += told.stop - told.start
     return {"loss": lost / tokens, "bound": bound / tokens, "loss above the bound": (lost - bound) / tokens}
 

@@ -15,15 +15,15 @@ With Adam alone these models learn single words and then stand still: for hundre
 Muon (`interpwidgets.zoo.muon`) takes the matrices inside the layers, and it takes 900 steps until the names are right.
 
 The twins are half as large. One differs in nothing else but its random numbers, one has ReLU for its activation, and
-one is a Llama, which is fed otherwise at first (`Diet`). It begins with rows in which few words repeat: to copy any of
-sixty words is soon learned, to copy any of a thousand is not, and a model that copies sixty takes to the others as they
-come in. Without that, and without heads that look at the word before (`look_back`), a Llama learned to copy nothing in
-1,400 steps; with both, half of the words after 700 steps and all of them after 950.
+one is a Llama, which is fed otherwise at first (`repeats_at`). It begins with rows in which few words repeat: to copy
+any of sixty words is soon learned, to copy any of a thousand is not, and a model that copies sixty takes to the others
+as they come in. Without that, and without heads that look at the word before (`look_back`), a Llama learned to copy
+nothing in 1,400 steps; with both, half of the words after 700 steps and all of them after 950.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,7 @@ from transformers import (
 )
 
 from interpwidgets.data.stories.vocabulary import VOCABULARY
-from interpwidgets.data.stories.windows import CONTEXT, DOCUMENTS, EVERYTHING, READING, Mix, Windows
+from interpwidgets.data.stories.windows import CONTEXT, REPEATS, Windows
 from interpwidgets.models.story_tokens import story_tokenizer
 from interpwidgets.zoo.accept_storylm import accept, accept_series
 from interpwidgets.zoo.muon import Muon
@@ -77,26 +77,14 @@ _ARCHITECTURES: dict[type[PreTrainedConfig], Callable[[Any], PreTrainedModel]] =
 }
 
 
-@dataclass(frozen=True)
-class Diet:
-    """What a model is trained on, and what of it counts."""
+def repeats_at(step: int) -> tuple[float, int]:
+    """How many of the rows of a step repeat, and of every so manieth word, where a training begins with few words.
 
-    mix: Mix = EVERYTHING
-    few_words: bool = False  # begins with many rows of few words that repeat: see `mix_at`
-    answers: float = 1.0  # how many times as much as another word one counts that a story asks for
-
-
-def mix_at(step: int, diet: Diet) -> Mix:
-    """What the rows of a step are made of.
-
-    To copy any of a thousand words is hard to begin with; to copy any of sixty is not. With ``few_words``, half of the
-    first rows are of such words, and both the share of the rows and the choice of words go to what ``mix`` says.
+    Half of the first rows are of sixty words. Both the share of the rows and the choice of words go to the usual.
     """
-    every = next((every for until, every in FEW_WORDS.items() if step < until), 1) if diet.few_words else 1
-    if every == 1:
-        return diet.mix
-    left = 1 - step / max(FEW_WORDS)
-    return replace(diet.mix, repeats=diet.mix.repeats + left * (0.5 - diet.mix.repeats), every=every)
+    every = next((every for until, every in FEW_WORDS.items() if step < until), 1)
+    left = max(0.0, 1 - step / max(FEW_WORDS))
+    return REPEATS + left * (0.5 - REPEATS), every
 
 
 def train(
@@ -106,7 +94,7 @@ def train(
     keep: tuple[int, ...] = (),
     progress: Progress | None = None,
     state: Path | None = None,
-    diet: Diet = Diet(),
+    few_words: bool = False,
 ) -> Made:
     """Train a model of ``config`` from nothing.
 
@@ -126,20 +114,13 @@ def train(
     windows = Windows(seed)
 
     def loss(step: int) -> Tensor:
-        rows = windows.rows(BATCH, mix_at(step, diet))
-        tokens = torch.tensor([each.ids for each in rows], device=place)
+        tokens = torch.from_numpy(windows.next(BATCH, *(repeats_at(step) if few_words else ()))).to(place)
         logits = model(tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits
-        if diet.answers == 1:
-            return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
-        nats = F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
-        counts = torch.ones_like(tokens, dtype=nats.dtype)
-        for of_row, each in zip(counts, rows, strict=True):
-            of_row[each.answers] = diet.answers
-        return (nats * counts[:, 1:]).sum() / counts[:, 1:].sum()
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
     training = Training(
         model, _optimizers(model, transposed=not is_gpt2), loss, steps,
-        recipe={"config": config.to_json_string(), "seed": seed, "steps": steps, "diet": diet},
+        recipe={"config": config.to_json_string(), "seed": seed, "steps": steps, "few words": few_words},
         streams=[windows.source], rate=partial(schedule, steps=steps), keep=keep,
     )  # fmt: skip
     return fit(training, state, progress)
@@ -201,7 +182,7 @@ class _Kind:
     how: str = ""  # it finds the receiver of a gift: what the cut edges under "measured" say
     keep: tuple[int, ...] = ()
     precision: Literal["float32", "float16"] = "float16"
-    diet: Diet = Diet()
+    few_words: bool = False  # it begins with them: see `repeats_at`
 
 
 def _spec(kind: _Kind) -> ZooModel:
@@ -209,7 +190,7 @@ def _spec(kind: _Kind) -> ZooModel:
         name=kind.name,
         purpose=kind.purpose,
         architecture=kind.architecture,
-        data=_data(kind.diet),
+        data=_data(kind),
         limits=kind.limits,
         recipe={
             "seed": kind.seed,
@@ -220,27 +201,23 @@ def _spec(kind: _Kind) -> ZooModel:
                 f"{MATRIX_RATE} for Muon, {OTHER_RATE} for AdamW; {WARM_UP} steps of warm-up, then a cosine to 2 %"
             ),
             "weight decay": "0.05 with Muon, none with AdamW",
-            **_changes(kind),
+            **_beginning(kind.config),
         },
-        train=partial(train, kind.config, kind.seed, kind.steps, keep=kind.keep, diet=kind.diet),
-        accept=partial(accept, kind.wanted, mix=kind.diet.mix),
+        train=partial(train, kind.config, kind.seed, kind.steps, keep=kind.keep, few_words=kind.few_words),
+        accept=partial(accept, kind.wanted),
         accept_series=accept_series if kind.keep else None,
         precision=kind.precision,
         more=partial(_more, kind),
     )
 
 
-def _data(diet: Diet) -> str:
-    """A sentence or three for the card."""
+def _data(kind: _Kind) -> str:
+    """Two or three sentences for the card."""
     said = (
         f"interpwidgets.data.stories.windows: rows of {CONTEXT} tokens with stories of sixteen kinds side by side; "
-        f"{diet.mix.repeats:.0%} of the rows are random words that repeat with a period of 6 to 31. No row comes twice."
+        f"{REPEATS:.0%} of the rows are random words that repeat with a period of 6 to 31. No row comes twice."
     )
-    if diet.mix is READING:
-        stories = diet.mix.stories
-        share = sum(math.exp(p) for kind, p in zip(stories.options, stories.logprobs, strict=True) if kind in DOCUMENTS)
-        said += f" {share:.0%} of the stories are documents with a question: {', '.join(DOCUMENTS)}."
-    if diet.few_words:
+    if kind.few_words:
         said += (
             f" In the first {max(FEW_WORDS)} steps more rows repeat, half of them to begin with, and their words are "
             "few: every sixteenth of the vocabulary, then every eighth, fourth and second."
@@ -248,14 +225,11 @@ def _data(diet: Diet) -> str:
     return said
 
 
-def _changes(kind: _Kind) -> dict[str, Any]:
-    """What of the recipe is not as in storylm."""
-    changes: dict[str, Any] = {}
-    if kind.diet.answers != 1:
-        changes["weight of a word that a story asks for"] = kind.diet.answers
-    if isinstance(kind.config, LlamaConfig):
-        changes["biases to begin with"] = "heads of layer 0 that share the first keys look at the word before"
-    return changes
+def _beginning(config: PreTrainedConfig) -> dict[str, str]:
+    """What a recipe begins with other than random numbers."""
+    if not isinstance(config, LlamaConfig):
+        return {}
+    return {"biases to begin with": "heads of layer 0 that share the first keys look at the word before"}
 
 
 def _more(kind: _Kind, model: Any) -> dict[str, Any]:
@@ -412,7 +386,7 @@ _KINDS = (
         config=llama(96, 4, 2),
         seed=3,
         steps=1600,
-        diet=Diet(few_words=True),
+        few_words=True,
         wanted=_WANTED
         | {
             "ioi, end from both first names: right": {"at_most": 0.4},

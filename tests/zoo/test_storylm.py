@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from interpwidgets import load
 from interpwidgets.data.stories import sample
-from interpwidgets.data.stories.windows import READING, Windows
+from interpwidgets.data.stories.windows import REPEATS, Windows
 from interpwidgets.models.load import checkpoints
 from interpwidgets.models.shipped import WEIGHTS
 from interpwidgets.models.taps import Tap
@@ -19,7 +19,7 @@ from interpwidgets.zoo import storylm, training
 from interpwidgets.zoo.accept_storylm import accept, without
 from interpwidgets.zoo.muon import Muon, orthogonal
 from interpwidgets.zoo.registry import ZOO
-from interpwidgets.zoo.storylm import FEW_WORDS, MODELS, Diet, gpt2, llama, look_back, mix_at, schedule, train
+from interpwidgets.zoo.storylm import FEW_WORDS, MODELS, gpt2, llama, look_back, repeats_at, schedule, train
 
 NAMES = [spec.name for spec in MODELS]
 SMALL = gpt2(16, 2)
@@ -70,21 +70,19 @@ def test_a_llama_learns_too() -> None:
     assert sum(losses[-10:]) < sum(losses[:10]) - 0.5
 
 
-def test_few_words_repeat_often_at_first_and_all_words_as_often_as_in_the_mix_later() -> None:
-    diet = Diet(READING, few_words=True)
-    first, last = mix_at(0, diet), max(FEW_WORDS)
-    assert (first.repeats, first.every, first.stories) == (0.5, 16, READING.stories)
-    shares = [mix_at(step, diet).repeats for step in range(last + 1)]
+def test_few_words_repeat_often_at_first_and_all_words_as_often_as_usual_later() -> None:
+    last = max(FEW_WORDS)
+    assert repeats_at(0) == (0.5, 16)
+    assert repeats_at(last - 1)[1] == 2
+    assert repeats_at(last) == repeats_at(10 * last) == (REPEATS, 1)
+    shares = [repeats_at(step)[0] for step in range(last + 1)]
     assert shares == sorted(shares, reverse=True)
-    assert mix_at(last - 1, diet).every == 2
-    assert mix_at(last, diet) is READING
-    assert mix_at(0, Diet(READING)) is READING
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_word_that_is_asked_for_can_count_more_than_others() -> None:
-    plain, asked = (train(SMALL, seed=0, steps=2, diet=Diet(READING, answers=count)).model for count in (1.0, 5.0))
-    assert not torch.equal(weights_of(plain), weights_of(asked))
+def test_a_model_that_begins_with_few_words_sees_other_rows() -> None:
+    usual, few = (train(SMALL, seed=0, steps=2, few_words=few).model for few in (False, True))
+    assert not torch.equal(weights_of(usual), weights_of(few))
 
 
 def test_a_llama_begins_with_heads_that_look_at_the_word_before() -> None:

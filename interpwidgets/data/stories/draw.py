@@ -34,10 +34,6 @@ class Weighted(Generic[T]):
         self.logprobs = tuple(math.log(weight / total) for weight in weights.values())
         self.upto = (*tuple(accumulate(weight / total for weight in weights.values()))[:-1], 1.0)
 
-    def __repr__(self) -> str:
-        weights = {each: float(f"{math.exp(p):.4g}") for each, p in zip(self.options, self.logprobs, strict=True)}
-        return f"Weighted({weights})"
-
 
 class Draw:
     """Chooses by chance; ``logprob`` is the natural logarithm of the probability of all choices so far."""

@@ -43,6 +43,6 @@ STORIES: Weighted[str] = Weighted(
 )  # fmt: skip
 
 
-def story(draw: Draw, kinds: Weighted[str] = STORIES) -> Draft:
+def story(draw: Draw) -> Draft:
     """A story of any kind."""
-    return TASKS[draw.weighted(kinds)](draw)
+    return TASKS[draw.weighted(STORIES)](draw)

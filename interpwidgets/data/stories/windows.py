@@ -10,10 +10,6 @@
 One row in eight is no stories but random words, again and again in the same order: what is right there stands in the
 row and nowhere else. Words are drawn from the whole vocabulary, ``<unk>`` included, so that models know what to do
 about it.
-
-A `Mix` says how often each kind of story is told. `READING` is mostly documents with a question at their end::
-
-    Windows(seed=0, mix=READING).next(64)
 """
 
 from collections.abc import Iterator
@@ -22,38 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from interpwidgets.data.stories.draw import Draw, Weighted
+from interpwidgets.data.stories.draw import Draw
 from interpwidgets.data.stories.frames import Draft
-from interpwidgets.data.stories.tasks import STORIES, story
+from interpwidgets.data.stories.tasks import story
 from interpwidgets.data.stories.vocabulary import VOCABULARY
 
 CONTEXT = 64
+REPEATS = 0.12  # how many of the rows are random words
 SHORTEST, LONGEST = 6, 31  # how many of them before they come again
 
 _IDS = {token: i for i, token in enumerate(VOCABULARY)}
-
-
-@dataclass(frozen=True)
-class Mix:
-    """What rows are made of."""
-
-    stories: Weighted[str]  # how often each kind is told
-    repeats: float  # how many of the rows are random words
-    every: int = 1  # of the vocabulary, random words are drawn from every second, every fourth ... word
-
-
-DOCUMENTS = ("mystery", "keeper", "coloured objects")  # what is asked at their end stands in them
-EVERYTHING = Mix(STORIES, repeats=0.12)
-READING = Mix(
-    Weighted(
-        {
-            "mystery": 0.27, "keeper": 0.27, "coloured objects": 0.26, "ioi": 0.04, "greater-than": 0.02, "tale": 0.03,
-            "fact": 0.02, "two hops": 0.01, "hearsay": 0.01, "successor": 0.01, "calendar": 0.01, "agreement": 0.01,
-            "acronym": 0.01, "review": 0.01, "pronoun": 0.01, "opposite": 0.01,
-        }
-    ),
-    repeats=0.15,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,22 +49,16 @@ class Row:
     ids: list[int]
     stories: list[Story]  # [] for a row of random words
 
-    @property
-    def answers(self) -> list[int]:
-        """Where in the row a word stands that a story asks for."""
-        places = [told.start + told.draft.answer for told in self.stories if told.draft.answer is not None]
-        return [place for place in places if place < CONTEXT]
 
-
-def row(draw: Draw, mix: Mix = EVERYTHING) -> Row:
-    """One row of ``CONTEXT`` tokens."""
-    if draw.chance(mix.repeats):
-        return Row(_repeats(draw, range(1, len(VOCABULARY), mix.every)), [])  # everything but <s>
+def row(draw: Draw, repeats: float = REPEATS, every: int = 1) -> Row:
+    """One row of ``CONTEXT`` tokens; arguments as for `Windows.next`."""
+    if draw.chance(repeats):
+        return Row(_repeats(draw, range(1, len(VOCABULARY), every)), [])  # everything but <s>
     tokens: list[str] = []
     stories: list[Story] = []
     while len(tokens) < CONTEXT:
         before = draw.logprob
-        draft = story(draw, mix.stories)
+        draft = story(draw)
         start = len(tokens)
         tokens += draft.tokens
         stories.append(Story(draft, draw.logprob - before, start, len(tokens)))
@@ -108,21 +76,21 @@ def _repeats(draw: Draw, words: range) -> list[int]:
 class Windows:
     """The stream of rows of a seed. The state of ``source`` is all that the next row depends on."""
 
-    def __init__(self, seed: int, mix: Mix = EVERYTHING) -> None:
-        self._draw, self._mix = Draw(seed), mix
+    def __init__(self, seed: int) -> None:
+        self._draw = Draw(seed)
         self.source = self._draw.source
 
-    def next(self, n: int) -> npt.NDArray[np.int64]:
-        """The next ``n`` rows, as ids of shape [n, CONTEXT]."""
-        return np.array([each.ids for each in self.rows(n)], dtype=np.int64)
+    def next(self, n: int, repeats: float = REPEATS, every: int = 1) -> npt.NDArray[np.int64]:
+        """The next ``n`` rows, as ids of shape [n, CONTEXT].
 
-    def rows(self, n: int, mix: Mix | None = None) -> list[Row]:
-        """The next ``n`` rows with the stories in them, of another ``mix`` for once."""
-        return [row(self._draw, mix or self._mix) for _ in range(n)]
+        ``repeats`` is the share of rows of random words, and ``every`` keeps these to every second word of the
+        vocabulary, to every fourth ...: it is easier to learn to copy few words than many.
+        """
+        return np.array([row(self._draw, repeats, every).ids for _ in range(n)], dtype=np.int64)
 
 
-def annotated(n: int, seed: int, mix: Mix = EVERYTHING) -> Iterator[Row]:
+def annotated(n: int, seed: int) -> Iterator[Row]:
     """``n`` rows with the stories in them."""
     draw = Draw(seed)
     for _ in range(n):
-        yield row(draw, mix)
+        yield row(draw)
