@@ -1,8 +1,21 @@
 // Builds what `pip install` ships: the shared bundle, the stub of every widget, the host of exported pages.
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Styles travel as text within the bundle, without their spaces. */
+const styles = {
+  name: "styles",
+  setup(plugins) {
+    plugins.onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const { code } = await transform(await readFile(path, "utf8"), { loader: "css", minify: true, charset: "utf8" });
+      return { contents: code.trim(), loader: "text" };
+    });
+  },
+};
+
 const common = {
   bundle: true,
   format: "esm",
@@ -10,7 +23,7 @@ const common = {
   minify: true,
   legalComments: "none",
   charset: "utf8",
-  loader: { ".css": "text" },
+  plugins: [styles],
   logLevel: "info",
 };
 
