@@ -22,6 +22,8 @@ export function paint(p: Pattern, scale: Scale, meta: Meta, ramp: Ramp): HTMLCan
   return paintCells({ rows: p.n, columns: p.n, at }, ramp);
 }
 
+const NOWHERE = -1e6; // what is chosen lies outside of the part on show: it takes the place of no label
+
 /** Token labels along both axes; those of the chosen pair in accent and in full. */
 export function axes(tokens: string[], p: Pattern, size: MapSize, row: number, column: number, chosen: { query: number; key: number }): SVGElement[] {
   const { cell, side, gutter, slanted } = size;
@@ -37,8 +39,8 @@ export function axes(tokens: string[], p: Pattern, size: MapSize, row: number, c
   });
   const here = holds(p, chosen);
   return [
-    ...rowLabels(axis(p.top, here ? row : -1, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
-    ...columnLabels(axis(p.left, here ? column : -1, chosen.key, 80), gutter, side, slanted),
+    ...rowLabels(axis(p.top, here ? row : NOWHERE, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
+    ...columnLabels(axis(p.left, here ? column : NOWHERE, chosen.key, 80), gutter, side, slanted),
   ];
 }
 
