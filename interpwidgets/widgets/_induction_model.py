@@ -132,8 +132,6 @@ def see(model: Any, tokenizer: Any, ids: Sequence[int]) -> Seen:
         )
     with torch.no_grad(), Tap(model, "pattern") as tap:
         out = model(tokens)
-    if parts.n_layers == 0:
-        raise InputError("This model has no layers, so it has no heads to look at.")
     patterns = np.stack([tap["pattern", layer][0].float().cpu().numpy() for layer in range(parts.n_layers)])
     return Seen(token_strings(tokenizer, ids), patterns, _loss(parts, out, tokens))
 

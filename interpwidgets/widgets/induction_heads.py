@@ -65,7 +65,7 @@ class InductionHeads(PromptWidget):
     ``tokens``: one string per position. ``patterns``: as for `AttentionHeads`, [layer, head, query, key].
     ``loss``: nats by position, [position - 1], entry i for token i + 1. ``copying``: [layer, head], between -1 and 1
     (`interpwidgets.methods.circuits.copying_scores`). ``composition``: [layer, head, layer, head], as
-    `interpwidgets.methods.circuits.composition_scores` gives it; what is twice the usual becomes an arrow.
+    `interpwidgets.methods.circuits.composition_scores` gives it; what is twice its lower quartile can become an arrow.
 
     ``layer``, ``head``: what is chosen first; by default the strongest induction head. ``score``: "induction" (only on
     a block of tokens that is repeated), "previous token", "duplicate token", "prefix matching" or "copying".
@@ -119,6 +119,7 @@ class InductionHeads(PromptWidget):
     ) -> None:
         self._copying: Scores | None = None
         self._name = ""
+        self._composed = composition is not None  # whether anybody looked for arrows
         self._png: tuple[Any, bytes | None] = (None, None)
         self._text = _from_arrays(read_tokens(tokens), patterns, loss, copying, composition)
         reading = self._text.readings[-1]
@@ -158,7 +159,7 @@ class InductionHeads(PromptWidget):
         seen, copying = asked.see(model, tokenizer, ids), asked.copying(model)
         widget = cls(seen.tokens, seen.patterns, loss=seen.loss, copying=copying, **options)
         widget._model, widget._tokenizer, widget._copying = model, tokenizer, copying
-        widget._name = _short_name(model)
+        widget._name, widget._composed = _short_name(model), True
         with widget._shown_at_once():
             widget._has_model = True
         widget._show(spelled(text or ""), widget._read(ids, None if text is not None else seed, [seen]))
@@ -424,6 +425,7 @@ class InductionHeads(PromptWidget):
             "seed": text.seed,
             "can_ablate": self._model is not None and text.readings[-1].loss is not None,
             "training": self._model is not None and bool(asked.steps_of(self._model)),
+            "composed": self._composed,
             "longest": _longest(self._model, repeat.copies if repeat and text.seed is not None else COPIES),
         }
 
@@ -478,7 +480,7 @@ def _from_arrays(tokens: list[str], patterns: Any, loss: Any, copying: Any, comp
         pairs = _numbers("composition", composition, (*heads, *heads), "[layer, head, layer, head]")
         writers = strongest(scores["previous token"], *WRITERS)
         readers = strongest(scores[_main(scores)], *READERS)
-        usual = np.median([pairs[a, :, b] for a in range(heads[0]) for b in range(a + 1, heads[0])] or 0)
+        usual = np.quantile([pairs[a, :, b] for a in range(heads[0]) for b in range(a + 1, heads[0])] or 0, 0.25)
         every = [Arrow(a, b, float(pairs[*a, *b])) for a in writers for b in readers if a[0] < b[0]]
         arrows = sorted((one for one in every if one.score > asked.CHANCE * usual), key=lambda one: -one.score)[:ARROWS]
     return _Text(tokens, repeat, None, None, [_Reading(measured, scores, losses, arrows)], {})

@@ -18,6 +18,8 @@ export interface Meta {
   can_ablate: boolean;
   /** Whether steps of this model's training could be shown. */
   training: boolean;
+  /** Whether anybody looked for heads that one of these reads. */
+  composed: boolean;
   /** The longest period that the model can read. */
   longest: number | null;
 }

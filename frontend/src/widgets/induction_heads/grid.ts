@@ -122,7 +122,7 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
     const copying = view.score() === "copying";
     return { ramp: view.ramp(), width: 96, marks: copying ? [[0, "−1"], [0.5, "0"], [1, "1"]] : [[0, "0"], [0.5, "0.5"], [1, "1"]], at: code(view.score(), value) / 255 };
   });
-  const sign = h("span", { class: "iw-small iw-row", style: "gap:4px", title: "K-composition: the first head writes what the keys of the second one read" }, composition(), "composition");
+  const sign = h("span", { class: "iw-small iw-row", style: "gap:4px;white-space:nowrap", "data-part": "composition" });
   const below = h("div", { class: "iw-row", style: "min-height:28px;margin-top:8px;gap:4px 12px" }, bar, h("span", { class: "iw-spring" }), sign);
   const panel = h("div", { style: "flex:none" }, h("div", { class: "iw-panel-title" }, h("span", { class: "iw-bold" }, "Score"), h("span", { class: "iw-quiet" }, "layer × head")), box, below);
   scope.effect(() => {
@@ -139,7 +139,12 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
     paint(view, canvas);
   });
   scope.effect(() => fill(drawing, marks(view)));
-  scope.effect(() => (sign.hidden = view.arrows().length === 0));
+  scope.effect(() => {
+    const some = view.arrows().length > 0;
+    sign.hidden = !some && (!view.meta().composed || !view.listed().length);
+    fill(sign, some ? [composition(), "composition"] : "no strong composition");
+    sign.title = some ? "K-composition: the first head writes what the keys of the second one read" : "No head that looks one step back writes what their keys read twice as strongly as by chance";
+  });
   scope.effect(() => box.setAttribute("aria-label", `${view.score()} of ${view.meta().layers} layers by ${view.meta().heads} heads; arrow keys move, X switches off, T sends the list to Python`));
   scope.effect(() => {
     const head = over();

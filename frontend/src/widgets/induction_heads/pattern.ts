@@ -137,7 +137,6 @@ export function patternPanel(view: View, say: (text: string) => void): HTMLEleme
     fill(value, fixed(view.at(view.score(), head)));
     const off = isOff(view.off(), head);
     fill(button, off ? "Switch on" : "Switch off");
-    button.setAttribute("aria-pressed", off ? "true" : "false");
     button.hidden = !view.meta().can_ablate;
     button.disabled = !view.finished();
     button.title = view.finished() ? "Off: the head writes its mean over the positions" : "Heads can be switched off in the finished model";
