@@ -3,9 +3,10 @@ import { attentionHeads } from "./widgets/attention_heads";
 import { inductionHeads } from "./widgets/induction_heads";
 import { logitLens } from "./widgets/logit_lens";
 import { progress } from "./widgets/progress";
+import { superpositionToy } from "./widgets/superposition_toy";
 import type { Render, RenderContext } from "./types";
 
-const widgets: Record<string, Render> = { attention_heads: attentionHeads, induction_heads: inductionHeads, logit_lens: logitLens, progress };
+const widgets: Record<string, Render> = { attention_heads: attentionHeads, induction_heads: inductionHeads, logit_lens: logitLens, progress, superposition_toy: superpositionToy };
 
 function render(context: RenderContext): void | (() => void) {
   const kind = context.model.get<string>("_kind");
