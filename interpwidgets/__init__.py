@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from interpwidgets.widgets.induction_heads import InductionHeads
     from interpwidgets.widgets.link import link
     from interpwidgets.widgets.logit_lens import LogitLens
+    from interpwidgets.widgets.superposition_toy import SuperpositionToy
 
 _HOMES = {
     "AttentionHeads": "interpwidgets.widgets.attention_heads",
     "InductionHeads": "interpwidgets.widgets.induction_heads",
     "LogitLens": "interpwidgets.widgets.logit_lens",
+    "SuperpositionToy": "interpwidgets.widgets.superposition_toy",
     "Tap": "interpwidgets.models.taps",
     "answer": "interpwidgets.course.questions",
     "ask": "interpwidgets.course.questions",
@@ -46,6 +48,7 @@ __all__ = [
     "AttentionHeads",
     "InductionHeads",
     "LogitLens",
+    "SuperpositionToy",
     "Tap",
     "__version__",
     "answer",

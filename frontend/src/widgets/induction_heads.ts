@@ -58,7 +58,8 @@ function controls(view: View, writing: Signal<boolean>): HTMLElement {
     const { longest, period, copies, seed } = view.meta();
     const fit = PERIODS.filter((one) => longest === null || one <= longest);
     const all = [...new Set([...fit, ...(seed !== null && period ? [period] : [])])].sort((a, b) => a - b);
-    return [...all.map((one): [string, string] => [String(one), drawn(one, copies)]), [OWN, "a text of my own"] as [string, string]];
+    const times = seed === null ? 2 : copies; // what a draw after a text of one's own gives
+    return [...all.map((one): [string, string] => [String(one), drawn(one, times)]), [OWN, "a text of my own"] as [string, string]];
   };
   const now = () => (writing() || view.meta().seed === null ? OWN : String(view.meta().period));
   const text = select(scope, "Text", periods, now, (value) => {
