@@ -6,7 +6,7 @@ import { legend } from "../../core/legend";
 import { type Read, signal } from "../../core/signal";
 import { shape } from "./measure";
 import type { View } from "./view";
-import { ACCENT, INK1, INK2, label, line, number, panel, panelTitle, size, upTo } from "./words";
+import { ACCENT, INK1, INK2, label, line, number, onCells, panel, panelTitle, size, type Spot, upTo } from "./words";
 
 const MARGIN = 20; // left of the map and above it
 const BAR = 64;
@@ -22,7 +22,7 @@ export function overlapPanel({ scope, theme, series, gram, each, chosen }: View,
   const box = h("div", { style: "position:relative" }, canvas, map, bars);
   const near = h("span", { class: "iw-small" });
   const about = h("span", { class: "iw-quiet" });
-  const hover = signal<[number, number] | null>(null);
+  const hover = signal<Spot | null>(null);
   const cell = scope.computed(() => Math.max(1, Math.min(40, Math.floor(side() / series().n))));
   const width = () => cell() * series().n;
   const most = scope.computed(() => Math.max(1.3, Math.ceil(10 * Math.max(...gram().map(Math.abs)) - 1e-9) / 10));
@@ -67,12 +67,6 @@ export function overlapPanel({ scope, theme, series, gram, each, chosen }: View,
   });
   const bar = legend(scope, () => ({ ramp: colours(), width: width(), marks: [[0, number(-most(), 1)], [0.5, "0"], [1, number(most(), 1)]], at: hover() && (1 + pair() / most()) / 2 }));
   scope.effect(() => fill(about, hover() ? [`${hover()!.map((i) => i + 1).join(" and ")} `, h("b", { style: `color:${INK1}` }, number(pair(), 3))] : "overlap of features"));
-  const spot = (event: MouseEvent) => {
-    const found = [event.offsetY, event.offsetX].map((v) => Math.floor(v / cell())) as [number, number];
-    return found.every((i) => i >= 0 && i < series().n) ? found : null;
-  };
-  canvas.addEventListener("mousemove", (event) => hover.set(spot(event)));
-  canvas.addEventListener("mouseleave", () => hover.set(null));
-  canvas.addEventListener("click", (event) => chosen.set(spot(event)?.[0] ?? chosen()));
+  onCells(canvas, cell, hover, ([row]) => chosen.set(row));
   return panel("overlap", panelTitle(["W", h("sup", { style: "font-size:8px;line-height:0" }, "T"), "W"], about), box, h("div", { class: "iw-row", style: `margin:8px 0 0 ${MARGIN}px;gap:${GAP}px` }, bar, near));
 }

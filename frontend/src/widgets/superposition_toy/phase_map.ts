@@ -5,7 +5,7 @@ import { enlarge, paintCells, ring } from "../../core/heat_map";
 import { type Read, signal } from "../../core/signal";
 import { alongSparsity, decayAt, downDecay, regions, sparsityAt } from "./phase";
 import type { View } from "./view";
-import { EDGE, count, label, line, number, panel, panelTitle, size } from "./words";
+import { EDGE, count, label, line, number, onCells, panel, panelTitle, size, type Spot } from "./words";
 
 export const LEFT = 40;
 
@@ -16,15 +16,15 @@ export function phasePanel({ scope, theme, toy, phase, change }: View, cell: Rea
   const about = h("span", { class: "iw-quiet" });
   const other = h("div", { class: "iw-small" });
   const found = panel("phase", panelTitle("Phase diagram", about), map, other);
-  const hover = signal<[number, number] | null>(null);
+  const hover = signal<Spot | null>(null);
   /** The cell of the settings. */
-  const here = (): [number, number] => [Math.round(downDecay(toy().decay) * (phase()!.rows - 1)), Math.round(alongSparsity(toy().sparsity) * (phase()!.columns - 1))];
-  const settings = ([row, column]: [number, number]) => ({ sparsity: sparsityAt(column / (phase()!.columns - 1)), decay: decayAt(row / (phase()!.rows - 1)) });
-  const words = (at: [number, number]) => {
+  const here = (): Spot => [Math.round(downDecay(toy().decay) * (phase()!.rows - 1)), Math.round(alongSparsity(toy().sparsity) * (phase()!.columns - 1))];
+  const settings = ([row, column]: Spot) => ({ sparsity: sparsityAt(column / (phase()!.columns - 1)), decay: decayAt(row / (phase()!.rows - 1)) });
+  const words = (at: Spot) => {
     const { sparsity, decay } = settings(at);
     return `sparsity ${number(sparsity)}, decay ${number(decay)}: ${count(phase()!.values[at[0] * phase()!.columns + at[1]]!, "feature")}`;
   };
-  const go = (at: [number, number]) => {
+  const go = (at: Spot) => {
     change(settings(at));
     say(words(at));
   };
@@ -55,18 +55,12 @@ export function phasePanel({ scope, theme, toy, phase, change }: View, cell: Rea
     fill(other, !fits && [`This map is of ${of[0]} features in ${of[1]}. `, h("button", { type: "button", class: "iw-link", on: { click: back } }, "Back to them")]);
   });
   scope.effect(() => fill(about, hover() && phase() ? words(hover()!) : "features represented"));
-  const spot = (event: MouseEvent) => {
-    const at = [event.offsetY, event.offsetX].map((v) => Math.max(0, Math.floor(v / cell()))) as [number, number];
-    return at[0] < phase()!.rows && at[1] < phase()!.columns ? at : null;
-  };
-  canvas.addEventListener("mousemove", (event) => hover.set(spot(event)));
-  canvas.addEventListener("mouseleave", () => hover.set(null));
-  canvas.addEventListener("click", (event) => spot(event) && go(spot(event)!));
+  onCells(canvas, cell, hover, go);
   map.addEventListener("keydown", (event) => {
     const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
     const ends = [phase()!.rows - 1, phase()!.columns - 1];
-    go(here().map((at, i) => Math.max(0, Math.min(ends[i]!, at + by[i]!))) as [number, number]);
+    go(here().map((at, i) => Math.max(0, Math.min(ends[i]!, at + by[i]!))) as Spot);
     event.preventDefault();
     event.stopPropagation();
   });

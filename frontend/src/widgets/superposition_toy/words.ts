@@ -1,5 +1,6 @@
 /** How the parts of the widget write numbers, titles, and what stands in their drawings. */
 import { type Attributes, type Child, h, s } from "../../core/dom";
+import type { Read, Signal } from "../../core/signal";
 
 export const [ACCENT, LINE, EDGE, INK1, INK2] = ["accent", "line", "edge", "ink1", "ink2"].map((name) => `var(--${name})`) as [string, string, string, string, string];
 
@@ -26,4 +27,16 @@ export function size(drawing: Element, width: number, height: number, name?: str
   drawing.setAttribute("width", String(width));
   drawing.setAttribute("height", String(height));
   if (name) drawing.setAttribute("aria-label", name);
+}
+
+/** A row and a column. */
+export type Spot = [number, number];
+
+/** Tells which cell of a map is under the pointer, and which is clicked. */
+export function onCells(canvas: HTMLCanvasElement, cell: Read<number>, hover: Signal<Spot | null>, click: (spot: Spot) => void): void {
+  const ends = () => [canvas.clientHeight - 1, canvas.clientWidth - 1];
+  const spot = (event: MouseEvent) => [event.offsetY, event.offsetX].map((v, i) => Math.floor(Math.max(0, Math.min(ends()[i]!, v)) / cell())) as Spot;
+  canvas.addEventListener("mousemove", (event) => hover.set(spot(event)));
+  canvas.addEventListener("mouseleave", () => hover.set(null));
+  canvas.addEventListener("click", (event) => click(spot(event)));
 }
