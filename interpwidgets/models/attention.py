@@ -166,8 +166,9 @@ class KeptLayer:
         """What the layer's attention gives, band by band."""
         n_heads, n_queries, n_keys = self.shape
         band = max(1, BAND_CELLS // (n_heads * n_keys))
-        parts = [self._band(start, min(n_queries, start + band), value) for start in range(0, n_queries, band)]
-        return torch.cat([z for z, _, _ in parts], dim=1)
+        starts = reversed(range(0, n_queries, band))  # the widest band first: the others then fit into its memory
+        parts = [self._band(start, min(n_queries, start + band), value)[0] for start in starts]
+        return torch.cat(parts[::-1], dim=1)
 
     def _band(self, start: int, stop: int, value: Tensor, group: int | None = None) -> tuple[Tensor, Tensor, int]:
         """z and pattern of some rows, the pattern from the first key on that any of them may see; and that key."""
