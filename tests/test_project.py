@@ -232,3 +232,11 @@ def test_notebooks_are_stored_without_outputs() -> None:
     for folder in ("chapters", "solutions"):
         for path in (ROOT / folder).glob("*.ipynb"):
             assert '"output_type"' not in path.read_text(encoding="utf-8"), f"{path} holds outputs"
+
+
+def test_all_widgets_together_are_small_enough_to_travel_with_a_notebook() -> None:
+    static = ROOT / "interpwidgets/widgets/static"
+    sizes = {name: (static / name).stat().st_size for name in ("bundle.js", "host.js", "stub.js")}
+    assert sizes["bundle.js"] < 150_000
+    assert sizes["host.js"] < 10_000
+    assert sizes["stub.js"] < 1_000

@@ -107,8 +107,8 @@ export function gallery(el: HTMLElement, theme: Theme, scope = new Scope()): Sco
     { class: "iw-row iw-controls" },
     choice(scope, "colour scale", () => [["linear", "Linear"], ["row", "Per row"], ["log", "Log"]], scale, scale.set),
     select(scope, "Sort", () => [["layer", "Layer"], ["induction", "Induction"]], sort, sort.set),
-    h("button", { type: "button" }, "Rest"),
-    h("button", { type: "button", disabled: true }, "Unavailable"),
+    h("button", null, "Rest"),
+    h("button", { disabled: true }, "Unavailable"),
   );
   const prompt = signal("The capital of France is Paris.\nThe capital of Italy is");
   const menu = exportMenu(scope, { root: () => root, file: () => "kit", csv: () => "a,b", table: "Table", more: [{ name: "Copy cell", detail: "C", act: () => say("copied") }] });

@@ -23,7 +23,7 @@ export function barRows(bars: Bar[], names: number): HTMLElement[] {
     ];
     const style = `grid-template-columns:${names}px 1fr auto`;
     return act
-      ? h("button", { type: "button", class: "iw-bar-row", style, "aria-pressed": act.on ? "true" : "false", on: { click: act.run } }, h("span", { class: "iw-hidden" }, act.verb, " "), parts)
+      ? h("button", { class: "iw-bar-row", style, "aria-pressed": act.on ? "true" : "false", on: { click: act.run } }, h("span", { class: "iw-hidden" }, act.verb, " "), parts)
       : h("div", { class: "iw-bar-row", style }, parts);
   });
 }

@@ -18,7 +18,6 @@ export function choice<T extends string>(scope: Scope, label: string, options: R
         h(
           "button",
           {
-            type: "button",
             class: "iw-option",
             role: "radio",
             "data-label": text,
@@ -67,11 +66,11 @@ export interface Item {
 
 /** A button that opens a menu; arrows move in it, Escape and a click elsewhere close it. */
 export function menu(scope: Scope, label: string, items: (Item | null)[]): HTMLElement {
-  const button = h("button", { type: "button", "aria-haspopup": "menu", "aria-expanded": "false" }, label, chevron());
+  const button = h("button", { "aria-haspopup": "menu", "aria-expanded": "false" }, label, chevron());
   const card = h("div", { class: "iw-card iw-menu", role: "menu", "aria-label": label, hidden: true });
   const entries = items.map((item) =>
     item
-      ? h("button", { type: "button", role: "menuitem", tabindex: -1, on: { click: () => (close(), item.act()) } }, item.name, h("span", { class: "iw-quiet" }, item.detail))
+      ? h("button", { role: "menuitem", tabindex: -1, on: { click: () => (close(), item.act()) } }, item.name, h("span", { class: "iw-quiet" }, item.detail))
       : h("hr", { role: "separator" }),
   );
   fill(card, entries);

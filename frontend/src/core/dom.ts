@@ -27,12 +27,17 @@ function append(element: Element, children: Child[]): void {
 }
 
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes?: Attributes | null, ...children: Child[]): HTMLElementTagNameMap[K] {
-  return put(document.createElement(tag), attributes ?? null, children);
+  const element = put(document.createElement(tag), attributes ?? null, children);
+  if (element instanceof HTMLButtonElement) element.type = "button"; // none of ours submits a form
+  return element;
 }
 
 export function s<K extends keyof SVGElementTagNameMap>(tag: K, attributes?: Attributes | null, ...children: Child[]): SVGElementTagNameMap[K] {
   return put(document.createElementNS(SVG, tag) as SVGElementTagNameMap[K], attributes ?? null, children);
 }
+
+/** A drawing over a picture: it takes no clicks, and a screen reader passes over it. */
+export const pane = (): SVGSVGElement => s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
 
 /** Replaces what an element holds. */
 export function fill(element: Element, ...children: Child[]): void {

@@ -90,7 +90,7 @@ const sign = (kind: "warn" | "error") =>
     s("path", { d: kind === "warn" ? "M6 4v3.4M6 8.4v1.4" : "M6 2.8v4M6 7.8v1.4", stroke: "var(--paper)", "stroke-width": 1.4 }),
   );
 
-const closeButton = (close: () => void) => h("button", { type: "button", class: "iw-icon iw-bare", "aria-label": "dismiss", on: { click: close } }, "×");
+const closeButton = (close: () => void) => h("button", { class: "iw-icon iw-bare", "aria-label": "dismiss", on: { click: close } }, "×");
 
 /** A warning that names heads and can be dismissed; `show` jumps to the first of them. */
 export function noticeBox(notice: Notice, show: (head: [number, number]) => void, close: () => void): HTMLElement {
@@ -105,7 +105,7 @@ export function noticeBox(notice: Notice, show: (head: [number, number]) => void
       h("span", { class: "iw-bold" }, notice.title, " "),
       notice.text,
       " ",
-      first && h("button", { type: "button", class: "iw-link", on: { click: () => show(first) } }, `Show L${first[0]} H${first[1]}`),
+      first && h("button", { class: "iw-link", on: { click: () => show(first) } }, `Show L${first[0]} H${first[1]}`),
       notice.hint && h("div", { class: "iw-small" }, notice.hint),
     ),
     closeButton(close),

@@ -1,6 +1,6 @@
 /** Cells in colours: whole device pixels, no smoothing, and blocks of cells where there is no room for each. */
 import type { Ramp } from "./colour";
-import { attribute, fill, h, s } from "./dom";
+import { attribute, fill, h, pane, s } from "./dom";
 import { columnLabels, rowLabels } from "./axes";
 import type { Read, Scope } from "./signal";
 
@@ -101,7 +101,7 @@ export interface Spots {
 /** A map with its axes and its ring; tells which cell is under the pointer. What `spots` reads repaints no cell. */
 export function heatMap(scope: Scope, label: Read<string>, read: Read<HeatMap>, spots: Read<Spots>, hover: (spot: Spot | null) => void, choose: (spot: Spot) => void): HTMLElement {
   const canvas = h("canvas", { style: "position:absolute;top:0" });
-  const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const marks = pane();
   const box = h("div", { "data-part": "map", role: "img", style: "position:relative" }, canvas, marks);
   const size = scope.computed(() => {
     const { cells, width, height, largest, rowNames, columnNames } = read();

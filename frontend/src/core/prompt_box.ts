@@ -9,7 +9,7 @@ export function returnKey(): SVGSVGElement {
 /** The prompt and its Run button; Enter runs, Shift+Enter breaks the line. */
 export function promptBox(scope: Scope, prompt: Read<string>, off: Read<boolean>, busy: Read<boolean>, run: (text: string) => void): HTMLElement {
   const input = h("textarea", { rows: 1, "aria-label": "prompt", spellcheck: "false", placeholder: "Type a sentence and press Enter" });
-  const button = h("button", { type: "button", "data-part": "run" }, "Run ", returnKey());
+  const button = h("button", { "data-part": "run" }, "Run ", returnKey());
   const box = h("div", { class: "iw-prompt", "data-part": "prompt" }, input, button);
   const grow = () => {
     input.style.height = "auto";

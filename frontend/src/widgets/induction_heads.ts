@@ -67,8 +67,8 @@ function controls(view: View, writing: Signal<boolean>): HTMLElement {
     if (value !== OWN) view.draw(Number(value));
   });
   text.dataset.part = "text";
-  const again = h("button", { type: "button", class: "iw-icon", "aria-label": "draw new tokens", title: "New tokens", "data-part": "draw", on: { click: () => view.draw(view.meta().seed === null ? 12 : (view.meta().period ?? 12)) } }, "↻");
-  const training = h("button", { type: "button", "data-part": "show-training", title: "The same text at every step of training that was kept", on: { click: () => view.training() } }, "Over training");
+  const again = h("button", { class: "iw-icon", "aria-label": "draw new tokens", title: "New tokens", "data-part": "draw", on: { click: () => view.draw(view.meta().seed === null ? 12 : (view.meta().period ?? 12)) } }, "↻");
+  const training = h("button", { "data-part": "show-training", title: "The same text at every step of training that was kept", on: { click: () => view.training() } }, "Over training");
   scope.effect(() => {
     const [dead, busy] = [view.kernel() === "none", view.status().state === "busy"];
     text.hidden = again.hidden = !view.hasModel;

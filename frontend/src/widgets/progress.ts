@@ -99,6 +99,7 @@ function csv(chapters: readonly Chapter[]): string {
 
 export const progress: Render = ({ model, el, signal: over }) => {
   const { scope, root, width, end } = mount(model, el, "progress", over);
+  root.classList.add("iw-progress");
   const chapters = scope.trait<Chapter[]>(model, "chapters");
   const current = scope.trait<string | null>(model, "current");
   const name = scope.trait<string>(model, "title");
@@ -137,7 +138,7 @@ export const progress: Render = ({ model, el, signal: over }) => {
   };
   scope.effect(() => root.style.setProperty("--marks", `${marksWidth(chapters(), width())}px`));
   const table = h("table", { "aria-label": "chapters" });
-  const more = h("button", { type: "button", on: { click: () => all.set(!all()) } });
+  const more = h("button", { on: { click: () => all.set(!all()) } });
   const marks = () => [...table.querySelectorAll<HTMLElement>("[data-item]")];
   const enter = (target: HTMLElement | undefined, focus = true) => {
     if (!target) return;

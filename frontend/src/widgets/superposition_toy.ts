@@ -123,7 +123,7 @@ export const superpositionToy: Render = ({ model, el, signal: over }) => {
     if (training && !now && !sent()) queueMicrotask(() => say(`trained: ${aboutStep(view)}`));
     training = now;
   });
-  const reset = h("button", { type: "button", "data-part": "reset", on: { click: view.reset } }, "Reset");
+  const reset = h("button", { "data-part": "reset", on: { click: view.reset } }, "Reset");
   scope.effect(() => void (reset.hidden = sent()));
   const menu = exportMenu(scope, { root: () => root, file: () => `superposition_toy_${series().n}_in_${series().hidden}`, table: "Weights", csv: () => csv(view) });
   shell(scope, root, {

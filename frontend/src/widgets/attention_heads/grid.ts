@@ -1,6 +1,6 @@
 /** Every head of every layer as a thumbnail, by layer or sorted by a score. Always on the log scale. */
 import { select } from "../../core/controls";
-import { attribute, fill, h, s } from "../../core/dom";
+import { attribute, fill, h, pane, s } from "../../core/dom";
 import { barRows } from "../../core/bar_list";
 import type { Ramp } from "../../core/colour";
 import { ring } from "../../core/heat_map";
@@ -199,7 +199,7 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
 
   const top = s("svg", { height: HEADER, "aria-hidden": "true", style: "position:sticky;top:0;z-index:1;background:var(--paper)" });
   const canvas = h("canvas");
-  const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const marks = pane();
   const box = h("div", { style: "position:relative" }, canvas, marks);
   const scroller = h("div", { "data-part": "heads", tabindex: 0, role: "application", "aria-roledescription": "grid of attention heads", style: "overflow:auto;padding:3px;margin:-3px;position:relative" }, top, box);
   const legend = h("div", { class: "iw-small", style: "margin-top:8px" }, "Labels are layer.head, highest score first.");

@@ -1,7 +1,7 @@
 /** The large map: the pattern of the chosen head, its axes, its read-out, its colour bar. */
 import { type Axis, columnLabels, rowLabels, stride } from "../../core/axes";
 import { choice } from "../../core/controls";
-import { fill, h, s } from "../../core/dom";
+import { fill, h, pane, s } from "../../core/dom";
 import type { Ramp } from "../../core/colour";
 import { paintCells, ring } from "../../core/heat_map";
 import { legend } from "../../core/legend";
@@ -67,13 +67,13 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   const note = h("span", { class: "iw-quiet", style: "overflow:hidden;text-overflow:ellipsis" });
   const readout = h("span", { "data-part": "readout" });
   const locked = h("span", { style: "width:12px;flex:none" });
-  const arrow = (label: string, text: string, by: number) => h("button", { type: "button", class: "iw-icon", "aria-label": label, on: { click: () => view.step(by) } }, text);
-  const whole = h("button", { type: "button", class: "iw-link iw-small", "data-part": "whole", on: { click: () => (show(view, null, say), box.focus({ preventScroll: true })) } }, "Whole map");
+  const arrow = (label: string, text: string, by: number) => h("button", { class: "iw-icon", "aria-label": label, on: { click: () => view.step(by) } }, text);
+  const whole = h("button", { class: "iw-link iw-small", "data-part": "whole", on: { click: () => (show(view, null, say), box.focus({ preventScroll: true })) } }, "Whole map");
   const title = h("div", { class: "iw-panel-title" }, arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), whole, note, h("span", { class: "iw-spring" }), readout, locked);
 
   const canvas = h("canvas", { style: "position:absolute" });
-  const labels = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
-  const marks = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const labels = pane();
+  const marks = pane();
   const drawn = s("g");
   const brushed = s("g");
   fill(marks, drawn, brushed);

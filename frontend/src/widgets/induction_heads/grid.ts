@@ -1,7 +1,7 @@
 /** Layer by head: the score of each in colour, crosses on those that are off, arrows from one that another reads. */
 import { stride } from "../../core/axes";
 import { barRows } from "../../core/bar_list";
-import { attribute, fill, h, s } from "../../core/dom";
+import { attribute, fill, h, pane, s } from "../../core/dom";
 import { ring } from "../../core/heat_map";
 import { legend } from "../../core/legend";
 import { signal } from "../../core/signal";
@@ -114,7 +114,7 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
   const { scope } = view;
   const over = signal<Head | null>(null);
   const canvas = h("canvas", { style: `position:absolute;top:${HEADER}px` });
-  const drawing = s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
+  const drawing = pane();
   const tip = tooltip();
   const box = h("div", { "data-part": "scores", tabindex: 0, role: "application", "aria-roledescription": "grid of layers and heads", style: "position:relative" }, canvas, drawing, tip);
   const bar = legend(scope, () => {

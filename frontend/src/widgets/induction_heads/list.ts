@@ -25,7 +25,7 @@ export function listPanel(view: View, say: (text: string) => void): HTMLElement 
     on: { change: () => Number.isFinite(input.valueAsNumber) && view.threshold.set(input.valueAsNumber), keydown: (event: KeyboardEvent) => event.stopPropagation() },
   });
   const rows = h("div", { class: "iw-bars", role: "group", "aria-label": "heads above the threshold", "data-part": "list" });
-  const button = h("button", { type: "button", "data-part": "send", on: { click: () => send(view, say) } });
+  const button = h("button", { "data-part": "send", on: { click: () => send(view, say) } });
   const sent = h("span", { class: "iw-small" });
   const panel = h("div", { style: "flex:1;min-width:0" }, h("div", { class: "iw-panel-title" }, name, input), rows, h("div", { class: "iw-row", style: "margin-top:8px;flex-wrap:wrap;gap:4px 8px" }, button, sent));
 
@@ -48,7 +48,7 @@ export function listPanel(view: View, say: (text: string) => void): HTMLElement 
       const best = values.indexOf(Math.max(...values));
       const nearest = { layer: Math.floor(best / view.meta().heads), head: best % view.meta().heads };
       const to = reachable(values[best]!);
-      const way = h("button", { type: "button", on: { click: () => view.threshold.set(to) } }, `Set to ${fixed(to)}`);
+      const way = h("button", { on: { click: () => view.threshold.set(to) } }, `Set to ${fixed(to)}`);
       fill(rows, h("div", { class: "iw-bold" }, `No head above ${fixed(view.threshold())}`), h("div", { class: "iw-small", style: "margin:4px 0 8px" }, `The highest is ${headName(nearest)} with ${fixed(values[best]!)}.`), h("div", null, values[best]! > 0 && way));
       return;
     }

@@ -20,9 +20,9 @@ function switches(view: View): HTMLElement {
     const off = view.off();
     const chip = ([layer, head]: [number, number]) => {
       const name = headName({ layer, head });
-      return h("span", { class: "iw-pin" }, name, h("button", { type: "button", class: "iw-bare iw-unpin", "aria-label": `switch on ${name}`, on: { click: () => view.toggle({ layer, head }) } }, "×"));
+      return h("span", { class: "iw-pin" }, name, h("button", { class: "iw-bare iw-unpin", "aria-label": `switch on ${name}`, on: { click: () => view.toggle({ layer, head }) } }, "×"));
     };
-    fill(box, off.length > 0 && [h("span", { class: "iw-small" }, "Off"), off.map(chip), h("button", { type: "button", on: { click: () => view.off.set([]) } }, "Clear")]);
+    fill(box, off.length > 0 && [h("span", { class: "iw-small" }, "Off"), off.map(chip), h("button", { on: { click: () => view.off.set([]) } }, "Clear")]);
   });
   return box;
 }
@@ -44,7 +44,7 @@ function sentence(view: View): (Node | string)[] {
   }
   if (view.kernel() === "here" || view.kernel() === "waiting") return [...plain, ` nats per token; computing it with ${heads(off.length)}`];
   const saved = view.computed().slice(0, 4);
-  const ways = saved.map((one) => h("button", { type: "button", class: "iw-link", style: "margin-left:8px", on: { click: () => view.off.set(one) } }, names(one)));
+  const ways = saved.map((one) => h("button", { class: "iw-link", style: "margin-left:8px", on: { click: () => view.off.set(one) } }, names(one)));
   const others = saved.length ? [" Computed before:", ...ways] : [];
   return [...plain, h("span", { class: "iw-quiet" }, ` nats per token. With ${names(off)} off it was not computed, which needs a running kernel.`), ...others];
 }

@@ -91,7 +91,7 @@ export function patternPanel(view: View, say: (text: string) => void): HTMLEleme
   const { scope } = view;
   const [name, value] = [h("span", { class: "iw-bold" }), h("span", { class: "iw-bold" })];
   const about = h("span", { class: "iw-quiet iw-cut" });
-  const button = h("button", { type: "button", "data-part": "switch", on: { click: () => view.toggle(view.chosen()) } });
+  const button = h("button", { "data-part": "switch", on: { click: () => view.toggle(view.chosen()) } });
   const title = h("div", { class: "iw-panel-title" }, name, about, value, h("span", { class: "iw-spring" }), button);
   const readout = h("div", { class: "iw-small iw-cut", "data-part": "readout", style: "height:16px;margin-bottom:4px" });
   const shown = () => view.pattern() ?? EMPTY;

@@ -104,7 +104,7 @@ export function chips(view: View): HTMLElement {
       const value = plane ? values(view, path, plane, cell.position)[cell.row]! : NaN;
       const pinned = view.pinned().includes(path.token) && !path.target;
       whole &&= !plane || view.track(path, plane).whole;
-      const close = pinned && h("button", { type: "button", class: "iw-bare iw-unpin", "aria-label": `unpin ${spoken(token)}`, on: { click: () => view.pin(path.token) } }, "×");
+      const close = pinned && h("button", { class: "iw-bare iw-unpin", "aria-label": `unpin ${spoken(token)}`, on: { click: () => view.pin(path.token) } }, "×");
       const text = view.measure() === "rank" || !Number.isFinite(value) ? written("rank", value) : value.toFixed(2);
       return h("span", { class: "iw-pin", "data-pin": visible(token) }, sample(path.shape, path.colour), h("span", { class: "iw-cut" }, tokenNode(token)), h("span", { class: "iw-quiet" }, text), close);
     });

@@ -99,7 +99,7 @@ export function lossPanel(view: View, width: Read<number>): HTMLElement {
 /** Play and pause, and the slider along the steps. */
 function transport({ scope, series, shown, playing, play, goTo }: View): HTMLElement {
   const icon = s("svg", { width: 8, height: 10, "aria-hidden": "true" });
-  const button = h("button", { type: "button", class: "iw-icon", "data-part": "play", style: `margin-right:${LEFT - 24}px;flex:none`, on: { click: play } }, icon);
+  const button = h("button", { class: "iw-icon", "data-part": "play", style: `margin-right:${LEFT - 24}px;flex:none`, on: { click: play } }, icon);
   const input = h("input", { type: "range", min: 0, "aria-label": "training step", "data-part": "scrub", on: { input: () => goTo(Number(input.value)), keydown: (event: KeyboardEvent) => event.key !== " " && event.stopPropagation() } });
   const row = h("div", { class: "iw-row", style: "gap:0;margin-top:4px" }, button, h("div", { class: "iw-slider", style: `flex:1;padding-right:${RIGHT}px` }, input));
   scope.effect(() => {

@@ -52,7 +52,7 @@ export function phasePanel({ scope, theme, toy, phase, change }: View, cell: Rea
     );
     attribute(map, "aria-label", `phase diagram, ${words([row, column])}; arrow keys move`);
     const back = () => change({ features: of[0], hidden: of[1] });
-    fill(other, !fits && [`This map is of ${of[0]} features in ${of[1]}. `, h("button", { type: "button", class: "iw-link", on: { click: back } }, "Back to them")]);
+    fill(other, !fits && [`This map is of ${of[0]} features in ${of[1]}. `, h("button", { class: "iw-link", on: { click: back } }, "Back to them")]);
   });
   scope.effect(() => fill(about, hover() && phase() ? words(hover()!) : "features represented"));
   onCells(canvas, cell, hover, go);
