@@ -134,7 +134,8 @@ class Patterns:
         """[key]: what one query attends to. Raises IndexError where there is no such row."""
         if min(layer, query, head or 0) < 0 or query >= self.n_tokens or (head or 0) >= self.n_heads:
             raise IndexError
-        return self._part(layer, head, slice(query, query + 1))[0]
+        row: Map = self._part(layer, head, slice(query, query + 1))[0]
+        return row
 
     def _part(self, layer: int, head: int | None, rows: slice) -> Map:
         """Some rows of a head, or of the mean, in float32 (float64 if that is how they came)."""
