@@ -92,7 +92,7 @@ def attention_patterns(
         patterns=torch.stack([tap["pattern", layer][0].float().cpu() for layer in range(parts.n_layers)]),
         n_kv_heads=parts.n_kv_heads,
         causal=parts.causal,
-        name=_name(model),
+        name=model_name(model),
     )
 
 
@@ -116,7 +116,7 @@ def kept_attention(
         patterns=[layers[module] for module in parts.attentions],
         n_kv_heads=parts.n_kv_heads,
         causal=parts.causal,
-        name=_name(model),
+        name=model_name(model),
     )
 
 
@@ -249,7 +249,7 @@ def _keeping(parts: Anatomy, layers: dict[nn.Module, KeptLayer]) -> Iterator[Non
 def _prepared(model: Any, text: Any, tokenizer: Any) -> tuple[Anatomy, Any, dict[str, Tensor]]:
     parts = anatomy(model)
     tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
-    return parts, tokenizer, _inputs(parts, text, tokenizer)
+    return parts, tokenizer, prompt_inputs(parts, text, tokenizer)
 
 
 def _forward(parts: Anatomy, inputs: dict[str, Tensor], on_layer: Callable[[int, int], None] | None, seen: Any) -> None:
@@ -263,13 +263,13 @@ def _forward(parts: Anatomy, inputs: dict[str, Tensor], on_layer: Callable[[int,
         model(**inputs)
 
 
-def _name(model: Any) -> str:
+def model_name(model: Any) -> str:
     """What people call the model: its name, the last part of its directory, or else its class."""
     name = str(model.name_or_path or type(model).__name__)
     return Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
 
 
-def _inputs(parts: Anatomy, text: Any, tokenizer: Any) -> dict[str, Tensor]:
+def prompt_inputs(parts: Anatomy, text: Any, tokenizer: Any) -> dict[str, Tensor]:
     """The tokenized text on the model's device, or a sentence about why it cannot be run."""
     if not isinstance(text, str):
         came = f"{len(text)} of them" if isinstance(text, list | tuple) else type(text).__name__

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from interpwidgets.methods.lens import LensFunction, readout
 from interpwidgets.methods.lens_grid import SITES, lens_grid
 from interpwidgets.models.anatomy import anatomy
-from interpwidgets.models.attention import _inputs, _name
+from interpwidgets.models.attention import model_name, prompt_inputs
 from interpwidgets.models.tokens import token_strings
 from interpwidgets.widgets._arrays import InputError, spelled
 from interpwidgets.widgets._choice import SelectionError
@@ -28,14 +28,14 @@ class LensModel:
         self.model, self.parts = model, anatomy(model)
         self.tokenizer: Any = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
         self.lenses = dict(lenses)
-        self.name = _name(model)
+        self.name = model_name(model)
         self.rows = ["emb", *(str(layer) for layer in range(self.parts.n_layers))]
         self.sources = [name for name, site in SITES.items() if site in self.parts.family.sites]
         self._ids: dict[str, int] | None = None
 
     def read(self, text: str) -> tuple[list[int], list[str]]:
         """The ids and the strings of the tokens of a text."""
-        ids: list[int] = _inputs(self.parts, text, self.tokenizer)["input_ids"][0].tolist()
+        ids: list[int] = prompt_inputs(self.parts, text, self.tokenizer)["input_ids"][0].tolist()
         return ids, [spelled(token) for token in token_strings(self.tokenizer, ids)]
 
     def grid(
