@@ -1,5 +1,6 @@
 """SuperpositionToy as people use it: it trains by itself, is scrubbed, clicked, typed into, alone and with Python."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,35 @@ def test_an_exported_page_trains_without_kernel_and_network(exported):
     assert "2/5, a pentagon" in part(figure, "overlap").inner_text()
     figure.get_by_role("slider", name="Features").fill("3")
     page.wait_for_function("() => document.querySelectorAll('[data-part=dimensions] rect').length === 6")
+
+
+CELLS = ("from interpwidgets import SuperpositionToy", "toy = SuperpositionToy(seed=4)\ntoy")
+
+
+def seen(page: Any, what: Callable[[], bool]) -> None:
+    """Wait for it; a locator looks through marimo's shadow roots, a selector in a script does not."""
+    for _ in range(600):
+        if what():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("not within a minute")
+
+
+def lives(page: Any) -> Any:
+    """The toy trains, and a slider trains another."""
+    figure = page.locator("[data-widget=superposition_toy]")
+    figure.wait_for(timeout=60_000)
+    seen(page, lambda: "2/5, a pentagon" in part(figure, "overlap").inner_text())
+    figure.get_by_role("slider", name="Features").fill("3")
+    seen(page, lambda: part(figure, "dimensions").locator("rect").count() == 6)
+    return figure
+
+
+def test_the_toy_lives_in_jupyterlab(notebook):
+    lives(notebook.run(*CELLS))
+    assert notebook.python("toy.features") == "3"
+    assert notebook.python("toy.selected.shape") == "(2, 3)"
+
+
+def test_the_toy_lives_in_marimo(marimo):
+    lives(marimo(*CELLS))
