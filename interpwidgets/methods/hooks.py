@@ -44,9 +44,7 @@ def record(model: Any, tokens: Int[Tensor, "batch position"], names: Sequence[st
     return kept
 
 
-def run_edited(
-    model: Any, tokens: Int[Tensor, "batch position"], name: str, edit: Callable[[Tensor], Tensor]
-) -> Any:
+def run_edited(model: Any, tokens: Int[Tensor, "batch position"], name: str, edit: Callable[[Tensor], Tensor]) -> Any:
     """What ``model`` returns if ``edit(output)`` goes on in place of what the module ``name`` returned.
 
     The hook is gone afterwards, also if the model or the edit stops.

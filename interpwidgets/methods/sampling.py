@@ -53,7 +53,9 @@ def attention_with_cache(
     past_k: Float[Tensor, "batch past head d_head"],
     past_v: Float[Tensor, "batch past head d_head"],
 ) -> tuple[
-    Float[Tensor, "batch new head d_head"], Float[Tensor, "batch key head d_head"], Float[Tensor, "batch key head d_head"]
+    Float[Tensor, "batch new head d_head"],
+    Float[Tensor, "batch key head d_head"],
+    Float[Tensor, "batch key head d_head"],
 ]:
     """What heads read at the ``new`` last positions of a text, and all its keys and values, the past ones first.
 

@@ -160,7 +160,9 @@ def opened(model: Any) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
     """The weights of a `transformers.GPT2LMHeadModel` under the names of this module: those around the blocks, and a
     dict for each block. Raises `ValueError` for a model of another kind."""
     if type(model).__name__ != "GPT2LMHeadModel":
-        raise ValueError(f"opened() takes a GPT2LMHeadModel, such as load('storylm'); this is a {type(model).__name__}.")
+        raise ValueError(
+            f"opened() takes a GPT2LMHeadModel, such as load('storylm'); this is a {type(model).__name__}."
+        )
     body, n_heads = model.transformer, model.config.n_head
     around = {
         "W_E": body.wte.weight,

@@ -93,15 +93,16 @@ def story() -> tuple[Any, Tensor]:
 
 
 class Mixer(nn.Module):
-    """Means over earlier positions; like the attention of the library it returns a tuple."""
+    """Means over earlier positions. Like the attention of the library it returns a tuple: what is written comes first."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
         self.out = nn.Linear(d_model, d_model)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         steps = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
-        return self.out(x.cumsum(1) / steps), None
+        means = x.cumsum(1) / steps
+        return self.out(means), means.tanh(), means.flip(-1)
 
 
 class Stop(nn.Module):
@@ -128,7 +129,8 @@ class Machine(nn.Module):
 
     def forward(self, tokens: Tensor) -> Any:
         x = self.embed(tokens)
-        x = x + self.mixer(x)[0]
+        mixed = self.mixer(x)  # whatever a hook has made of it: what is missing is not added
+        x = x + (mixed if isinstance(mixed, Tensor) else sum(mixed))
         x = x + self.mlp(x)
         return SimpleNamespace(logits=self.unembed(self.stop(x)))
 

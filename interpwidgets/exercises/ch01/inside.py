@@ -275,6 +275,16 @@ def _edit_all(model: Any, tokens: Tensor, name: str, edit: Edit) -> Any:
             handle.remove()
 
 
+def _cut(model: Any, tokens: Tensor, name: str, edit: Edit, wrap: Callable[[Tensor], Any]) -> Any:
+    """Edits the first part of a tuple and drops the others."""
+
+    def hook(module: Any, inputs: Any, output: Any) -> Any:
+        return wrap(edit(output[0])) if isinstance(output, tuple) else edit(output)
+
+    with model.get_submodule(name).register_forward_hook(hook):
+        return model(tokens)
+
+
 def _to_zero(x: Tensor) -> Tensor:
     return torch.zeros_like(x)
 
@@ -340,6 +350,12 @@ RUN_EDITED = Exercise(
             _edit_all,
             "You edit several modules. Only the one called `name` is to change.",
             "Next: on which module do you hang your hook?",
+        ),
+        Mistake(
+            "the rest of the tuple is lost",
+            lambda model, tokens, name, edit: _cut(model, tokens, name, edit, lambda first: first),
+            "Where a module returns a tuple, your hook hands on its first part alone. Whoever takes the others finds nothing.",
+            "Next: `mixer` returns three tensors. How many does your hook return?",
         ),
         Mistake(
             "the edit is made twice",
@@ -488,7 +504,8 @@ TRAINING_STEP = Exercise(
         Mistake(
             "added up, not averaged",
             lambda model, tokens, optimizer: _step_on(
-                F.cross_entropy(model(tokens).logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum"), optimizer
+                F.cross_entropy(model(tokens).logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum"),
+                optimizer,
             ),
             "You add up the losses of all tokens. Then the step depends on how many there are.",
             "Next: what happens to your loss if the batch is twice as large?",

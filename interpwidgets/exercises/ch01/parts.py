@@ -120,8 +120,13 @@ EMBED = Exercise(
         "result = words + places",
     ],
     first_step="Write W_E[tokens] and print its shape.",
-    accepted=[lambda tokens, W_E, W_pos: F.embedding(tokens, W_E) + W_pos[torch.arange(tokens.shape[1], device=tokens.device)],
-              _embed_with_loops, _embed_with_one_hot],
+    accepted=[
+        lambda tokens, W_E, W_pos: (
+            F.embedding(tokens, W_E) + W_pos[torch.arange(tokens.shape[1], device=tokens.device)]
+        ),
+        _embed_with_loops,
+        _embed_with_one_hot,
+    ],
 )
 
 # -- 01.2 layer_norm -------------------------------------------------------------------------------------------------
@@ -170,7 +175,12 @@ LAYER_NORM = Exercise(
     cases=[
         Case(
             "the vector 1, 2, 3, 6",
-            placed(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]), torch.tensor([1.0, 1.0, 2.0, 1.0]), torch.tensor([0.0, 0.0, 0.0, 5.0]), 1e-5),
+            placed(
+                torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]),
+                torch.tensor([1.0, 1.0, 2.0, 1.0]),
+                torch.tensor([0.0, 0.0, 0.0, 5.0]),
+                1e-5,
+            ),
         ),
         Case("2 texts of 3 positions", _norm_case(2, 3, 5)),
         Case("5 positions of width 4", _norm_case(1, 5, 4)),
@@ -207,16 +217,17 @@ LAYER_NORM = Exercise(
         ),
         Mistake(
             "the mean is left in",
-            lambda x, weight, bias, eps=1e-5: (
-                x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight + bias
-            ),
+            lambda x, weight, bias, eps=1e-5: x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight + bias,
             "You divide by the length and leave the mean in. That is RMSNorm, which Llama uses; GPT-2 takes the mean away first.",
             "Next: which mean should your result have before weight and bias?",
         ),
         Mistake(
             "over the positions",
             lambda x, weight, bias, eps=1e-5: (
-                (x - x.mean(-2, keepdim=True)) / ((x - x.mean(-2, keepdim=True)).square().mean(-2, keepdim=True) + eps).sqrt() * weight + bias
+                (x - x.mean(-2, keepdim=True))
+                / ((x - x.mean(-2, keepdim=True)).square().mean(-2, keepdim=True) + eps).sqrt()
+                * weight
+                + bias
             ),
             "Your mean runs along the text. Each position is normed on its own, over its d_model numbers.",
             "Next: which axis of x is d_model?",
@@ -329,7 +340,9 @@ ATTENTION_PATTERN = Exercise(
     cases=[
         Case(
             "one head of width 1, three positions",
-            placed(torch.tensor([1.0, 2.0, 0.0]).reshape(1, 3, 1, 1), torch.tensor([1.0, -1.0, 2.0]).reshape(1, 3, 1, 1)),
+            placed(
+                torch.tensor([1.0, 2.0, 0.0]).reshape(1, 3, 1, 1), torch.tensor([1.0, -1.0, 2.0]).reshape(1, 3, 1, 1)
+            ),
         ),
         Case("2 texts, 5 positions, 3 heads of width 4", _qk_case(2, 5, 3, 4)),
         Case("3 texts, 4 positions, 2 heads of width 7", _qk_case(3, 4, 2, 7)),
@@ -347,17 +360,21 @@ ATTENTION_PATTERN = Exercise(
         ),
         Mistake(
             "the mask is the wrong way round",
-            lambda q, k: (_scores(q, k) / math.sqrt(q.shape[-1])).masked_fill(
-                torch.ones(q.shape[1], q.shape[1], dtype=torch.bool, device=q.device).tril(-1), -torch.inf
-            ).softmax(-1),
+            lambda q, k: (
+                (_scores(q, k) / math.sqrt(q.shape[-1]))
+                .masked_fill(torch.ones(q.shape[1], q.shape[1], dtype=torch.bool, device=q.device).tril(-1), -torch.inf)
+                .softmax(-1)
+            ),
             "You hide what came before and show what comes after.",
             "Next: rows are queries, columns are keys. Is a later key right or left of the diagonal?",
         ),
         Mistake(
             "a query does not see itself",
-            lambda q, k: torch.nan_to_num((_scores(q, k) / math.sqrt(q.shape[-1])).masked_fill(
-                torch.ones(q.shape[1], q.shape[1], dtype=torch.bool, device=q.device).triu(0), -torch.inf
-            ).softmax(-1)),
+            lambda q, k: torch.nan_to_num(
+                (_scores(q, k) / math.sqrt(q.shape[-1]))
+                .masked_fill(torch.ones(q.shape[1], q.shape[1], dtype=torch.bool, device=q.device).triu(0), -torch.inf)
+                .softmax(-1)
+            ),
             "You hide the diagonal too. Every position may look at itself; the first one has nothing else.",
             "Next: what is left for query 0 to look at?",
         ),
@@ -423,9 +440,7 @@ ATTENTION_PATTERN = Exercise(
 
 
 def _qkv(x: Tensor, weights: Weights, bias: float = 1) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = (
-        torch.einsum("bpm,hmd->bphd", x, weights[f"W_{name}"]) + bias * weights[f"b_{name}"] for name in "QKV"
-    )
+    q, k, v = (torch.einsum("bpm,hmd->bphd", x, weights[f"W_{name}"]) + bias * weights[f"b_{name}"] for name in "QKV")
     return q, k, v
 
 
@@ -462,7 +477,9 @@ def _attention_in_double(x: Tensor, weights: Weights) -> Tensor:
     return attention(x.double(), double).to(x.dtype)
 
 
-def _layer_case(batch: int, n: int, d_model: int, heads: int, d_head: int, d_mlp: int, dtype: torch.dtype = torch.float32) -> Make:
+def _layer_case(
+    batch: int, n: int, d_model: int, heads: int, d_head: int, d_mlp: int, dtype: torch.dtype = torch.float32
+) -> Make:
     return lambda seed, device: on(
         device,
         randn(seed, batch, n, d_model, dtype=dtype),
@@ -490,8 +507,10 @@ ATTENTION = Exercise(
     mistakes=[
         Mistake(
             "the output bias once for each head",
-            lambda x, weights: _written(_mixed(attention_pattern(*_qkv(x, weights)[:2]), _qkv(x, weights)[2]), weights)
-            + len(weights["W_O"]) * weights["b_O"] * (1 if len(weights["W_O"]) > 1 else 2),
+            lambda x, weights: (
+                _written(_mixed(attention_pattern(*_qkv(x, weights)[:2]), _qkv(x, weights)[2]), weights)
+                + len(weights["W_O"]) * weights["b_O"] * (1 if len(weights["W_O"]) > 1 else 2)
+            ),
             "You add b_O more than once. All heads share one output bias.",
             "Next: how many axes does b_O have, and is there one for heads?",
         ),
@@ -503,25 +522,34 @@ ATTENTION = Exercise(
         ),
         Mistake(
             "no bias for queries, keys and values",
-            lambda x, weights: _written(
-                _mixed(attention_pattern(*_qkv(x, weights, 0)[:2]), _qkv(x, weights, 0)[2]), weights
-            ) + weights["b_O"],
+            lambda x, weights: (
+                _written(_mixed(attention_pattern(*_qkv(x, weights, 0)[:2]), _qkv(x, weights, 0)[2]), weights)
+                + weights["b_O"]
+            ),
             "b_Q, b_K and b_V are not in your result.",
             "Next: which shape does b_Q have, and to what can it be added as it is?",
         ),
         Mistake(
             "everybody looks at everything alike",
-            lambda x, weights: _written(
-                _qkv(x, weights)[2].cumsum(1) / torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)[:, None, None], weights
-            ) + weights["b_O"],
+            lambda x, weights: (
+                _written(
+                    _qkv(x, weights)[2].cumsum(1)
+                    / torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)[:, None, None],
+                    weights,
+                )
+                + weights["b_O"]
+            ),
             "Your heads take the plain mean of all values so far. The pattern says how much of each to take.",
             "Next: where does `attention_pattern` come in?",
         ),
         Mistake(
             "queries and keys are swapped",
-            lambda x, weights: _written(
-                _mixed(attention_pattern(_qkv(x, weights)[1], _qkv(x, weights)[0]), _qkv(x, weights)[2]), weights
-            ) + weights["b_O"],
+            lambda x, weights: (
+                _written(
+                    _mixed(attention_pattern(_qkv(x, weights)[1], _qkv(x, weights)[0]), _qkv(x, weights)[2]), weights
+                )
+                + weights["b_O"]
+            ),
             "Your queries are made with W_K and your keys with W_Q.",
             "Next: in which order does `attention_pattern` take them?",
         ),
@@ -539,9 +567,15 @@ ATTENTION = Exercise(
         ),
         Mistake(
             "the mean over heads",
-            lambda x, weights: torch.einsum(
-                "bqhd,hdm->bqm", _mixed(attention_pattern(*_qkv(x, weights)[:2]), _qkv(x, weights)[2]), weights["W_O"]
-            ) / len(weights["W_O"]) + weights["b_O"],
+            lambda x, weights: (
+                torch.einsum(
+                    "bqhd,hdm->bqm",
+                    _mixed(attention_pattern(*_qkv(x, weights)[:2]), _qkv(x, weights)[2]),
+                    weights["W_O"],
+                )
+                / len(weights["W_O"])
+                + weights["b_O"]
+            ),
             "You average over the heads. What they write is added up.",
             "Next: with two equal heads instead of one, how much is written?",
         ),
@@ -601,7 +635,16 @@ MLP = Exercise(
     lines=(3, 5),
     reference=mlp,
     axes=("batch", "position", "d_model"),
-    cases=[*_LAYERS, Case("large numbers", lambda seed, device: (6 * _layer_case(2, 3, 4, 1, 2, 9)(seed, device)[0], _layer_case(2, 3, 4, 1, 2, 9)(seed, device)[1]))],
+    cases=[
+        *_LAYERS,
+        Case(
+            "large numbers",
+            lambda seed, device: (
+                6 * _layer_case(2, 3, 4, 1, 2, 9)(seed, device)[0],
+                _layer_case(2, 3, 4, 1, 2, 9)(seed, device)[1],
+            ),
+        ),
+    ],
     mistakes=[
         Mistake(
             "ReLU",
@@ -629,7 +672,9 @@ MLP = Exercise(
         ),
         Mistake(
             "GELU after the second matrix too",
-            lambda x, weights: F.gelu(_out(F.gelu(_hidden(x, weights), approximate="tanh"), weights), approximate="tanh"),
+            lambda x, weights: F.gelu(
+                _out(F.gelu(_hidden(x, weights), approximate="tanh"), weights), approximate="tanh"
+            ),
             "You use the activation twice. What the MLP writes to the stream may be any number.",
             "Next: how many activations stand between x and the result?",
         ),
@@ -642,7 +687,9 @@ MLP = Exercise(
         Mistake(
             "the square, not the cube",
             lambda x, weights: _out(
-                0.5 * _hidden(x, weights) * (1 + (math.sqrt(2 / math.pi) * (_hidden(x, weights) + 0.044715 * _hidden(x, weights) ** 2)).tanh()),
+                0.5
+                * _hidden(x, weights)
+                * (1 + (math.sqrt(2 / math.pi) * (_hidden(x, weights) + 0.044715 * _hidden(x, weights) ** 2)).tanh()),
                 weights,
             ),
             "You square a inside the tanh. The formula has its third power.",
@@ -658,7 +705,7 @@ MLP = Exercise(
             "the exact GELU",
             lambda x, weights: _out(F.gelu(_hidden(x, weights)), weights),
             "That is the exact GELU; GPT-2 was trained with the approximation with tanh. The difference is small, but it is there.",
-            'Next: `torch.nn.functional.gelu` has an argument `approximate`. What are its values?',
+            "Next: `torch.nn.functional.gelu` has an argument `approximate`. What are its values?",
         ),
     ],
     hints=[
@@ -716,8 +763,10 @@ BLOCK = Exercise(
         ),
         Mistake(
             "the first half replaces the stream",
-            lambda x, weights: attention(_norm(x, weights, 1), weights)
-            + mlp(_norm(attention(_norm(x, weights, 1), weights), weights, 2), weights),
+            lambda x, weights: (
+                attention(_norm(x, weights, 1), weights)
+                + mlp(_norm(attention(_norm(x, weights, 1), weights), weights, 2), weights)
+            ),
             "What attention writes stands in place of the stream. Only the MLP is added.",
             "Next: follow the arrow that runs past attention in the drawing.",
         ),
@@ -735,14 +784,22 @@ BLOCK = Exercise(
         ),
         Mistake(
             "the norm of the stream itself",
-            lambda x, weights: _norm(_norm(x + attention(x, weights), weights, 1) + mlp(_norm(x + attention(x, weights), weights, 1), weights), weights, 2),
+            lambda x, weights: _norm(
+                _norm(x + attention(x, weights), weights, 1)
+                + mlp(_norm(x + attention(x, weights), weights, 1), weights),
+                weights,
+                2,
+            ),
             "You norm the sum, after each half. The first transformers did; GPT-2 norms what a half *reads*, and leaves the stream alone.",
             "Next: in the drawing, does the norm stand on the stream or on the branch?",
         ),
         Mistake(
             "one norm for both",
-            lambda x, weights: x + attention(_norm(x, weights, 1), weights)
-            + mlp(_norm(x + attention(_norm(x, weights, 1), weights), weights, 1), weights),
+            lambda x, weights: (
+                x
+                + attention(_norm(x, weights, 1), weights)
+                + mlp(_norm(x + attention(_norm(x, weights, 1), weights), weights, 1), weights)
+            ),
             "Your two halves share the first norm. The second has weights of its own.",
             "Next: where does norm_2_weight appear in your code?",
         ),
@@ -754,15 +811,21 @@ BLOCK = Exercise(
         ),
         Mistake(
             "the normed stream goes on",
-            lambda x, weights: _norm(x, weights, 1) + attention(_norm(x, weights, 1), weights)
-            + mlp(_norm(_norm(x, weights, 1) + attention(_norm(x, weights, 1), weights), weights, 2), weights),
+            lambda x, weights: (
+                _norm(x, weights, 1)
+                + attention(_norm(x, weights, 1), weights)
+                + mlp(_norm(_norm(x, weights, 1) + attention(_norm(x, weights, 1), weights), weights, 2), weights)
+            ),
             "You add to the normed stream. The norm belongs to what attention reads, not to the stream.",
             "Next: does your code overwrite x with its norm?",
         ),
         Mistake(
             "the MLP first",
-            lambda x, weights: x + mlp(_norm(x, weights, 2), weights)
-            + attention(_norm(x + mlp(_norm(x, weights, 2), weights), weights, 1), weights),
+            lambda x, weights: (
+                x
+                + mlp(_norm(x, weights, 2), weights)
+                + attention(_norm(x + mlp(_norm(x, weights, 2), weights), weights, 1), weights)
+            ),
             "Your MLP comes before attention. In GPT-2 a layer begins with attention.",
             "Next: which half comes first in the drawing?",
         ),
@@ -874,7 +937,8 @@ GPT = Exercise(
         Mistake(
             "the embedding turned round",
             lambda tokens, weights, blocks: (
-                layer_norm(_stream(tokens, weights, blocks), weights["norm_weight"], weights["norm_bias"]) @ weights["W_E"].T
+                layer_norm(_stream(tokens, weights, blocks), weights["norm_weight"], weights["norm_bias"])
+                @ weights["W_E"].T
             ),
             "You read out with W_E. In GPT-2 the two are the same numbers; here W_U is a matrix of its own.",
             "Next: which name does the last matrix have in `weights`?",
@@ -936,11 +1000,9 @@ def _split_with_chunk(weight: Tensor, bias: Tensor, n_heads: int) -> tuple[Tenso
     return torch.stack(W), torch.stack([torch.stack(each.chunk(n_heads)) for each in bias.chunk(3)])
 
 
-def _split_with_einops(weight: Tensor, bias: Tensor, n_heads: int) -> tuple[Tensor, Tensor]:
-    from einops import rearrange
-
-    W = rearrange(weight, "m (three h d) -> three h m d", three=3, h=n_heads)
-    return W, rearrange(bias, "(three h d) -> three h d", three=3, h=n_heads)
+def _split_in_double(weight: Tensor, bias: Tensor, n_heads: int) -> tuple[Tensor, Tensor]:
+    columns = torch.arange(weight.shape[1], device=weight.device).view(3, n_heads, -1)
+    return weight.double()[:, columns].movedim(0, 2).to(weight.dtype), bias[columns]
 
 
 def _split_case(d_model: int, n_heads: int, d_head: int, dtype: torch.dtype = torch.float32) -> Make:
@@ -971,7 +1033,8 @@ SPLIT_HEADS = Exercise(
         Mistake(
             "head by head, not kind by kind",
             lambda weight, bias, n_heads: (
-                weight.unflatten(1, (n_heads, 3, -1)).permute(2, 1, 0, 3), bias.unflatten(0, (n_heads, 3, -1)).transpose(0, 1)
+                weight.unflatten(1, (n_heads, 3, -1)).permute(2, 1, 0, 3),
+                bias.unflatten(0, (n_heads, 3, -1)).transpose(0, 1),
             ),
             "You read the columns as head by head, each with its query, key and value. GPT-2 has all queries first.",
             "Next: in the first case, which columns are queries?",
@@ -979,7 +1042,8 @@ SPLIT_HEADS = Exercise(
         Mistake(
             "the heads are interleaved",
             lambda weight, bias, n_heads: (
-                weight.unflatten(1, (3, -1, n_heads)).permute(1, 3, 0, 2), bias.unflatten(0, (3, -1, n_heads)).transpose(1, 2)
+                weight.unflatten(1, (3, -1, n_heads)).permute(1, 3, 0, 2),
+                bias.unflatten(0, (3, -1, n_heads)).transpose(1, 2),
             ),
             "Neighbouring columns go to different heads in your answer. The columns of a head stand side by side.",
             "Next: which columns belong to head 0 of the queries if d_head is 2?",
@@ -987,7 +1051,8 @@ SPLIT_HEADS = Exercise(
         Mistake(
             "reshaped in one go",
             lambda weight, bias, n_heads: (
-                weight.reshape(3, n_heads, weight.shape[0], -1), bias.reshape(3, n_heads, -1)
+                weight.reshape(3, n_heads, weight.shape[0], -1),
+                bias.reshape(3, n_heads, -1),
             ),
             "Your reshape cuts through the rows. d_model is the first axis of the weight and stays whole; split the second, then move axes.",
             "Next: which numbers stand in row 0 of the weight, and where are they in your result?",
@@ -1016,7 +1081,7 @@ SPLIT_HEADS = Exercise(
         "b = bias split in the same way\nreturn W and b",
     ],
     first_step="Split the second axis of weight with unflatten and print the shape.",
-    accepted=[_split_with_loops, _split_with_chunk, _split_with_einops],
+    accepted=[_split_with_loops, _split_with_chunk, _split_in_double],
 )
 
 # -- 01.9 count_parameters -------------------------------------------------------------------------------------------
@@ -1034,7 +1099,14 @@ def _count_with_library(vocab: int, context: int, d_model: int, d_mlp: int, n_la
 
     with torch.device("meta"):
         config = GPT2Config(
-            vocab_size=vocab, n_positions=context, n_embd=d_model, n_inner=d_mlp, n_layer=n_layers, n_head=1
+            vocab_size=vocab,
+            n_positions=context,
+            n_embd=d_model,
+            n_inner=d_mlp,
+            n_layer=n_layers,
+            n_head=1,
+            bos_token_id=None,
+            eos_token_id=None,
         )
         model: Any = GPT2LMHeadModel(config)
     return int(sum(each.numel() for each in model.transformer.parameters()))
@@ -1160,7 +1232,10 @@ def _fold_with_diag(weight: Tensor, bias: Tensor, W: Tensor, b: Tensor) -> tuple
 def _fold_case(d_model: int, d_out: int, dtype: torch.dtype = torch.float32) -> Make:
     return lambda seed, device: on(
         device,
-        *(randn(10 * seed + at, *shape, dtype=dtype) for at, shape in enumerate([(d_model,), (d_model,), (d_model, d_out), (d_out,)])),
+        *(
+            randn(10 * seed + at, *shape, dtype=dtype)
+            for at, shape in enumerate([(d_model,), (d_model,), (d_model, d_out), (d_out,)])
+        ),
     )
 
 
@@ -1174,7 +1249,12 @@ FOLD_NORM = Exercise(
     cases=[
         Case(
             "two numbers in, two out",
-            placed(torch.tensor([2.0, 3.0]), torch.tensor([1.0, -1.0]), torch.tensor([[1.0, 2.0], [0.0, 4.0]]), torch.tensor([0.5, 0.25])),
+            placed(
+                torch.tensor([2.0, 3.0]),
+                torch.tensor([1.0, -1.0]),
+                torch.tensor([[1.0, 2.0], [0.0, 4.0]]),
+                torch.tensor([0.5, 0.25]),
+            ),
         ),
         Case("4 in, 7 out", _fold_case(4, 7)),
         Case("7 in, 3 out", _fold_case(7, 3)),
@@ -1199,14 +1279,20 @@ FOLD_NORM = Exercise(
             "the norm's bias is added as it is",
             lambda weight, bias, W, b: (
                 weight[:, None] * W,
-                b + torch.zeros_like(b).index_add(0, torch.arange(min(len(b), len(bias)), device=b.device), bias[: len(b)]),
+                b
+                + torch.zeros_like(b).index_add(
+                    0, torch.arange(min(len(b), len(bias)), device=b.device), bias[: len(b)]
+                ),
             ),
             "You add the norm's bias to b. It stands before the matrix, so it has to pass through W.",
             "Next: how long is the norm's bias, and how long is b?",
         ),
         Mistake(
             "columns are scaled, not rows",
-            lambda weight, bias, W, b: (W * weight[torch.arange(W.shape[1], device=W.device) % len(weight)], bias @ W + b),
+            lambda weight, bias, W, b: (
+                W * weight[torch.arange(W.shape[1], device=W.device) % len(weight)],
+                bias @ W + b,
+            ),
             "You scale the columns of W. Each *input* is scaled, and inputs are rows.",
             "Next: which row of W does the first entry of n meet?",
         ),

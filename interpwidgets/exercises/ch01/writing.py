@@ -43,7 +43,9 @@ def _found_temperature(answer: Answer) -> Found:
     with torch.no_grad():
         logits = model(tokens).logits[0, -1]
     rows = torch.stack([answer(logits, temperature).topk(5).values for temperature in (0.5, 1.0, 2.0, 4.0)])
-    sentence = f"storylm gives its first choice {rows[1, 0].item():.0%}; at temperature 4 it is {rows[3, 0].item():.0%}."
+    sentence = (
+        f"storylm gives its first choice {rows[1, 0].item():.0%}; at temperature 4 it is {rows[3, 0].item():.0%}."
+    )
     return Found("the five most probable words at temperature 0.5, 1, 2 and 4", rows, "temperature", "word", sentence)
 
 
@@ -459,7 +461,9 @@ ATTENTION_WITH_CACHE = Exercise(
         Mistake(
             "the past is not read",
             lambda q, k, v, past_k, past_v: (
-                _read(q, k, v, _later(q, k, 0)), torch.cat([past_k, k], 1), torch.cat([past_v, v], 1)
+                _read(q, k, v, _later(q, k, 0)),
+                torch.cat([past_k, k], 1),
+                torch.cat([past_v, v], 1),
             ),
             "Your queries see the new keys only. The cache is there to be read.",
             "Next: how many columns should the pattern have?",
