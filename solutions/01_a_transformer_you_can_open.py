@@ -103,14 +103,16 @@ W_E, vocabulary = model.transformer.wte.weight.detach(), tokenizer.get_vocab()
 
 def analogy(a: str, b: str, c: str) -> list[str]:
     """The three words closest to c + (b - a), these three left out."""
-    a, b, c = (W_E[vocabulary[f" {word}"]] for word in (given := (a, b, c)))
-    near = F.cosine_similarity(W_E, c + b - a, dim=-1)
-    near[[vocabulary[f" {word}"] for word in given]] = -1
+    ids = [vocabulary[f" {word}"] for word in (a, b, c)]
+    from_a, to_b, from_c = W_E[ids]
+    near = F.cosine_similarity(W_E, from_c + to_b - from_a, dim=-1)
+    near[ids] = -1
     return [tokenizer.decode([token]) for token in near.topk(3).indices]
 
 
-for given in [("dog", "dogs", "cat"), ("he", "his", "she"), ("France", "French", "Germany"), ("France", "Paris", "Germany"), ("doctor", "doctors", "teacher"), ("cat", "cats", "bird")]:
-    print("{0:>7} is to {1:8} as {2:8}is to".format(*given), ", ".join(analogy(*given)))
+STEPS = "dog dogs cat, he his she, France French Germany, France Paris Germany, doctor doctors teacher, cat cats bird"
+for a, b, c in (step.split() for step in STEPS.split(", ")):
+    print(f"{a:>7} is to {b:8} as {c:8} is to", ", ".join(analogy(a, b, c)))
 
 # %% [markdown]
 # Some steps carry over, some miss. *teacher* and *bird* go wrong: with a vocabulary as small as this one, a model can also learn each word by
@@ -236,7 +238,9 @@ check("01.4", attention)
 
 
 # %% id="01.5"
-def mlp(x: Float[Tensor, "batch position d_model"], weights: dict[str, Tensor]) -> Float[Tensor, "batch position d_model"]:
+def mlp(
+    x: Float[Tensor, "batch position d_model"], weights: dict[str, Tensor]
+) -> Float[Tensor, "batch position d_model"]:
     """W_in with b_in, the formula above, W_out with b_out.
 
     weights["W_in"]: [d_model, d_mlp]; ["b_in"]: [d_mlp]; ["W_out"]: [d_mlp, d_model]; ["b_out"]: [d_model].
@@ -433,7 +437,9 @@ def count_parameters(vocab: int, context: int, d_model: int, d_mlp: int, n_layer
 check("01.9", count_parameters)
 
 # %% id="sizes"
-print(f"storylm    {count_parameters(1041, 64, 128, 512, 4):>13,}, and counted {sum(p.numel() for p in model.parameters()):,}")
+print(
+    f"storylm    {count_parameters(1041, 64, 128, 512, 4):>13,}, and counted {sum(p.numel() for p in model.parameters()):,}"
+)
 print(f"GPT-2      {count_parameters(50257, 1024, 768, 3072, 12):>13,}")
 print(f"GPT-2 XL   {count_parameters(50257, 1024, 1600, 6400, 48):>13,}")
 
@@ -483,7 +489,7 @@ bars.update_layout(xaxis_title="next word", yaxis_title="probability")
 figure(
     bars,
     alt="The ten most probable words after 'The king' at three temperatures. At 0.5 and 1 a handful of words, "
-    f"led by{tokenizer.decode(ten[0])}, share nearly everything; at 2 they lose a large part to words of little sense.",
+    f"led by {tokenizer.decode(ten[0])}, share nearly everything; at 2 they lose a large part to words of little sense.",
     title="The king ...",
     caption="storylm, at three temperatures",
 )
@@ -511,7 +517,7 @@ check("01.11", keep_top_k)
 # %% [markdown]
 # ### 01.12 · As few as needed
 #
-# How many words make sense depends on the place: after "gave a drink" there is one, at the start of a story there are hundreds. **Top-p** looks
+# How many words make sense depends on the place: after "gave a drink" there is one, after "The king" there are several, at the start of a story a great many. **Top-p** looks
 # at the probabilities instead. It keeps the fewest most probable tokens that together reach *p* (Holtzman et al. 2020).
 #
 # | word | the | a | my | dog |
@@ -558,8 +564,8 @@ for settings in ({"temperature": 0.2}, {"temperature": 1.0}, {"temperature": 2.5
         print("   ", write("Lily", seed=seed, **settings))
 
 # %% [markdown]
-# Cold, it repeats itself. Hot, it falls apart. Hot with top-p, it stays in one piece more often. Note the order here: first the cut, at temperature
-# 1, then the heat.
+# `storylm` is sure of most of its words, so up to temperature 1 it tells its small stories. At 2.5 no sentence is left. With the cut at 0.9 they are
+# back, at the same heat: what made no sense is gone before the draw. Note the order here: first the cut, at temperature 1, then the heat.
 #
 # ### 01.13 · Never twice
 #
@@ -689,7 +695,8 @@ bars.update_layout(xaxis_title="who writes", yaxis_title="mean length of the vec
 figure(
     bars,
     alt=f"How long the vectors are that each part adds to the stream: embed {start_length:.1f}; "
-    + ", ".join(f"{label} {length:.1f}" for label, length in zip(labels, lengths, strict=True)) + ".",
+    + ", ".join(f"{label} {length:.1f}" for label, length in zip(labels, lengths, strict=True))
+    + ".",
     title="Who writes how much",
     caption="storylm on one sentence, mean over all positions but the first",
 )
@@ -702,7 +709,10 @@ with torch.no_grad(), Tap(model, [("pattern", 0), "attn_out", "mlp_out"]) as tap
     tapped = model(tokens).logits
 print("a run with taps gives the same logits:", torch.allclose(tapped, theirs, atol=1e-4))
 print("its pattern is the one you computed:  ", torch.allclose(tap["pattern", 0], my_pattern, atol=1e-5))
-print("attn_out is what you recorded:        ", torch.allclose(tap["attn_out", 2], kept["transformer.h.2.attn"], atol=1e-5))
+print(
+    "attn_out is what you recorded:        ",
+    torch.allclose(tap["attn_out", 2], kept["transformer.h.2.attn"], atol=1e-5),
+)
 
 # %% [markdown]
 # ### 01.15 · Change what flows
@@ -716,6 +726,7 @@ def run_edited(model, tokens: Int[Tensor, "batch position"], name: str, edit):
 
     If the module returns a tuple, its first part is edited. No hook is left afterwards.
     """
+
     ### BEGIN SOLUTION
     def change(module, inputs, output):
         if isinstance(output, tuple):
@@ -760,13 +771,17 @@ bars.update_layout(xaxis_title="taken away", yaxis_title="logit of Mary − logi
 figure(
     bars,
     alt=f"The logit difference is {whole:.1f} in the whole model. Without one half of a layer it is: "
-    + ", ".join(f"{label} {value:.1f}" for label, value in zip(labels, without, strict=True)) + ".",
+    + ", ".join(f"{label} {value:.1f}" for label, value in zip(labels, without, strict=True))
+    + ".",
     title="What is needed to name Mary",
     caption="storylm; what one half of a layer writes is replaced by zeros",
 )
 
 # %% [markdown]
 # Your hook and the Tap agree to the digit: they do the same thing. So do the other libraries of the field, in their own words.
+#
+# Look at the bars. Without MLP 0 the answer turns round, to *John*. Without attention 1 or 2 the model is *surer* of Mary than before: what they write speaks
+# against her, or the layers after them lean on it. Zero is also a strange thing to put there: no run of the model ever has it.
 #
 # What may you conclude from such a bar?
 
@@ -874,7 +889,9 @@ losses = [training_step(young, torch.as_tensor(windows.next(16)), optimizer).ite
 held_out = torch.as_tensor(Windows(seed=2).next(64))
 with torch.no_grad():
     old_loss = F.cross_entropy(model(held_out).logits[:, :-1].flatten(0, 1), held_out[:, 1:].flatten()).item()
-print(f"loss: {losses[0]:.2f} at first, {sum(losses[-10:]) / 10:.2f} at the end; ln 1041 is {math.log(1041):.2f}, storylm has {old_loss:.2f}")
+print(
+    f"loss: {losses[0]:.2f} at first, {sum(losses[-10:]) / 10:.2f} at the end; ln 1041 is {math.log(1041):.2f}, storylm has {old_loss:.2f}"
+)
 
 lines = go.Figure(go.Scatter(x=list(range(1, 151)), y=losses, name="two layers, 150 steps"))
 lines.add_hline(y=math.log(1041), line_dash="dot", annotation_text="ln 1041: all tokens alike")
@@ -924,7 +941,7 @@ if MODEL:
     if isinstance(other, GPT2LMHeadModel):
         gap_there = (gpt(ids, *opened(other)) - plain).abs().max().item()
         print(f"your gpt and the library: {gap_there:.0e} apart, on logits as large as {plain.abs().max():.0f}")
-    for name, module in other.named_modules():
+    for name, _ in other.named_modules():
         if name.endswith((".0.mlp", ".1.mlp")):
             with torch.no_grad():
                 edited = run_edited(other, ids, name, torch.zeros_like).logits

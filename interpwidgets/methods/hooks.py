@@ -5,7 +5,7 @@
     kept = record(model, tokens, ["transformer.h.0.attn", "transformer.ln_f"])
     out = run_edited(model, tokens, "transformer.h.3.mlp", torch.zeros_like)      # the last MLP writes nothing
 
-A name is one of ``model.named_modules()``. A module that returns a tuple is taken by its first part. `interpwidgets.Tap`
+A name is one of ``model.named_modules()``. Of a module that returns a tuple the first part counts. `interpwidgets.Tap`
 knows more: places inside a module, and the same names in every family.
 
 Source: the forward hooks of torch; the shape of `record` and `run_edited` follows ``TraceDict`` and ``edit_output`` of

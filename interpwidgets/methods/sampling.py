@@ -34,7 +34,7 @@ def keep_top_k(logits: Float[Tensor, "*batch vocab"], k: int) -> Float[Tensor, "
 
 
 def keep_top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*batch vocab"]:
-    """The fewest most probable tokens whose probabilities reach ``p`` together; the logits of all others minus infinity.
+    """The fewest most probable tokens that reach ``p`` together; the logits of all others become minus infinity.
 
     The most probable token always stays.
 

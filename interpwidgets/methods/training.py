@@ -26,6 +26,6 @@ def training_step(model: Any, tokens: Int[Tensor, "batch position"], optimizer: 
     logits = model(tokens).logits
     loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()

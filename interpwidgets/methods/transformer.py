@@ -73,8 +73,8 @@ def attention_pattern(
 def attention(x: Float[Tensor, "batch position d_model"], weights: Weights) -> Float[Tensor, "batch position d_model"]:
     """What all heads write together: each mixes the values of earlier positions, and ``W_O`` sends them back.
 
-    ``W_Q``, ``W_K``, ``W_V``: [head, d_model, d_head]; their biases [head, d_head]; ``W_O``: [head, d_head, d_model]; ``b_O``:
-    [d_model], added once.
+    ``W_Q``, ``W_K``, ``W_V``: [head, d_model, d_head]; their biases [head, d_head]; ``W_O``: [head, d_head, d_model];
+    ``b_O``: [d_model], added once.
 
     Source: Vaswani et al. 2017, multi-head attention, with one output matrix per head as in Elhage et al. 2021.
     """
@@ -128,8 +128,8 @@ def split_heads(
 
     Source: the layout in which the transformers library stores GPT-2 (``c_attn``).
     """
-    W = weight.unflatten(1, (3, n_heads, -1)).permute(1, 2, 0, 3)
-    return W, bias.unflatten(0, (3, n_heads, -1))
+    W = weight.reshape(len(weight), 3, n_heads, -1).permute(1, 2, 0, 3)
+    return W, bias.reshape(3, n_heads, -1)
 
 
 def count_parameters(vocab: int, context: int, d_model: int, d_mlp: int, n_layers: int) -> int:

@@ -50,7 +50,7 @@ def moved(value: Any, device: torch.device) -> Any:
 def block_weights(
     seed: int, d_model: int, n_heads: int, d_head: int, d_mlp: int, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
-    """Random weights of one layer, biases and norms included, of a size that keeps the stream about as long as it is."""
+    """Random weights of one layer, biases and norms included, of ordinary sizes."""
     shapes: dict[str, tuple[int, ...]] = {"W_O": (n_heads, d_head, d_model), "b_O": (d_model,)}
     shapes |= {f"W_{name}": (n_heads, d_model, d_head) for name in "QKV"}
     shapes |= {f"b_{name}": (n_heads, d_head) for name in "QKV"}
@@ -93,7 +93,7 @@ def story() -> tuple[Any, Tensor]:
 
 
 class Mixer(nn.Module):
-    """Means over earlier positions. Like the attention of the library it returns a tuple: what is written comes first."""
+    """Means over earlier positions; like the attention of the library it returns a tuple."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()

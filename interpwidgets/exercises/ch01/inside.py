@@ -55,7 +55,10 @@ def changed(answer: Answer, model: Machine, tokens: Tensor, name: str, edit: Edi
 
 def _none_left(arguments: Arguments, result: Any) -> str | None:
     if result[LEFT]:
-        return f"After the run, hooks still hang on the model: {result[LEFT]}. Each `register_forward_hook` returns a handle; call its remove()."
+        return (
+            f"After the run, hooks still hang on the model: {result[LEFT]}. `register_forward_hook` returns a handle; "
+            "call its remove()."
+        )
     if result[AFTER_A_STOP]:
         return "If the model stops half way, your hooks stay on it. What stands under `finally:` runs in any case."
     return None
@@ -187,7 +190,8 @@ RECORD = Exercise(
         Mistake(
             "all under the last name",
             _late,
-            "All your hooks write under the same name, the last one. A function defined in a loop looks up the loop's variable when it "
+            "All your hooks write under the same name, the last one. A function defined in a loop looks up the "
+            "loop's variable when it "
             "*runs*.",
             "Next: give each hook its own name, as a default argument or through a function that makes the hook.",
         ),
@@ -200,9 +204,12 @@ RECORD = Exercise(
     ],
     hints=[
         "Hang a function on each module, run the model once, take the functions off again.",
-        "`model.get_submodule(name).register_forward_hook(hook)` calls `hook(module, inputs, output)` after each run of the module and "
-        "returns a handle with `.remove()`. A function that makes the hook, `def keeper(name): ...`, gives each hook its own name.",
-        "kept, handles = empty dict, empty list\ntry:\n    for each name: hang a hook that writes kept[name], keep its handle\n"
+        "`model.get_submodule(name).register_forward_hook(hook)` calls `hook(module, inputs, output)` after each run "
+        "of the module and "
+        "returns a handle with `.remove()`. A function that makes the hook, `def keeper(name): ...`, gives each hook "
+        "its own name.",
+        "kept, handles = empty dict, empty list\ntry:\n    for each name: hang a hook that writes kept[name], keep "
+        "its handle\n"
         "    run the model on tokens\nfinally:\n    remove every handle\nreturn kept",
     ],
     first_step="Hang one hook on one module and let it print the shape of its output.",
@@ -215,7 +222,7 @@ RECORD = Exercise(
 
 def _edit_with_context(model: Any, tokens: Tensor, name: str, edit: Edit) -> Any:
     def hook(module: Any, inputs: Any, output: Any) -> Any:
-        return edit(output) if isinstance(output, Tensor) else (edit(output[0]),) + tuple(output[1:])
+        return edit(output) if isinstance(output, Tensor) else (edit(output[0]), *output[1:])
 
     with dict(model.named_modules())[name].register_forward_hook(hook):
         return model(tokens)
@@ -354,7 +361,8 @@ RUN_EDITED = Exercise(
         Mistake(
             "the rest of the tuple is lost",
             lambda model, tokens, name, edit: _cut(model, tokens, name, edit, lambda first: first),
-            "Where a module returns a tuple, your hook hands on its first part alone. Whoever takes the others finds nothing.",
+            "Where a module returns a tuple, your hook hands on its first part alone. Whoever takes the others finds "
+            "nothing.",
             "Next: `mixer` returns three tensors. How many does your hook return?",
         ),
         Mistake(
@@ -366,8 +374,10 @@ RUN_EDITED = Exercise(
     ],
     hints=[
         "A hook that returns something replaces what the module returned.",
-        "Two kinds of output: a tensor, then return edit(output); or a tuple, then edit its first part and hand on the rest as it is.",
-        "hook = if output is a tuple: (edit of its first part, the rest); else edit of output\nhang the hook on the module\n"
+        "Two kinds of output: a tensor, then return edit(output); or a tuple, then edit its first part and hand on "
+        "the rest as it is.",
+        "hook = if output is a tuple: (edit of its first part, the rest); else edit of output\nhang the hook on the "
+        "module\n"
         "try: return what the model returns\nfinally: remove the hook",
     ],
     first_step="Write a hook that returns edit(output), and hang it on the module.",
@@ -389,23 +399,22 @@ class Bigram(nn.Module):
         return SimpleNamespace(logits=self.table(tokens))
 
 
-def trained(answer: Answer, model: nn.Module, tokens: Tensor, lr: float, steps: int) -> dict[str, Tensor]:
+def trained(answer: Answer, model: Any, tokens: Tensor, lr: float, steps: int) -> Any:
     """The loss of each step and the weights after the last, of a copy of the model."""
     model = deepcopy(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     with torch.enable_grad():
         losses = [answer(model, tokens, optimizer) for _ in range(steps)]
-    for loss in losses:
-        if not isinstance(loss, Tensor):
-            return losses[0]  # type: ignore[no-any-return]
-    return {"loss": torch.stack([loss.detach() for loss in losses]), "weights": model.table.weight.detach()}  # type: ignore[union-attr]
+    if not all(isinstance(loss, Tensor) for loss in losses):
+        return losses[0]
+    return {"loss": torch.stack([loss.detach() for loss in losses]), "weights": model.table.weight.detach()}
 
 
 def _train_with_gather(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:
     optimizer.zero_grad(set_to_none=True)
     log_probs = model(tokens).logits.log_softmax(-1)[:, :-1]
-    loss = -log_probs.gather(-1, tokens[:, 1:, None]).mean()
-    loss.backward()
+    loss: Tensor = -log_probs.gather(-1, tokens[:, 1:, None]).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss
 
@@ -416,7 +425,7 @@ def _train_with_loops(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:
         for place in range(tokens.shape[1] - 1):
             losses.append(F.cross_entropy(logits[text, place], tokens[text, place + 1]))
     loss = torch.stack(losses).mean()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     optimizer.zero_grad()
     return loss.detach()
@@ -425,14 +434,14 @@ def _train_with_loops(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:
 def _train_with_mT(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:
     loss = F.cross_entropy(model(tokens[:, :-1]).logits.mT, tokens[:, 1:])
     model.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach().clone()
 
 
 def _step_on(loss: Tensor, optimizer: Any) -> Tensor:
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
 
@@ -443,7 +452,7 @@ def _next_loss(model: Any, tokens: Tensor) -> Tensor:
 
 def _accumulates(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:
     loss = _next_loss(model, tokens)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
 
@@ -490,7 +499,8 @@ TRAINING_STEP = Exercise(
             lambda model, tokens, optimizer: _step_on(
                 F.cross_entropy(model(tokens).logits.flatten(0, 1), tokens.flatten()), optimizer
             ),
-            "You compare the logits at each position with the token that stands there. It is the *next* token that they predict.",
+            "You compare the logits at each position with the token that stands there. It is the *next* token that "
+            "they predict.",
             "Next: which position predicts token 1?",
         ),
         Mistake(
@@ -531,7 +541,8 @@ TRAINING_STEP = Exercise(
     ],
     hints=[
         "Five lines: run, compare with the next tokens, clear old gradients, new gradients, step.",
-        "`F.cross_entropy(logits, targets)` takes [n, vocab] and [n]: flatten batch and position together. Logits lose their last "
+        "`F.cross_entropy(logits, targets)` takes [n, vocab] and [n]: flatten batch and position together. Logits "
+        "lose their last "
         "position, tokens their first.",
         "logits = of the model on tokens\nloss = cross entropy of logits[:, :-1] with tokens[:, 1:], flattened\n"
         "optimizer: zero_grad\nloss: backward\noptimizer: step\nreturn the loss, detached",

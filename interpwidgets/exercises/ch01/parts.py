@@ -114,7 +114,8 @@ EMBED = Exercise(
     ],
     hints=[
         "Two tables: one has a row for each token, the other a row for each place. Look up both and add.",
-        "Indexing with a tensor of whole numbers, `W_E[tokens]`, looks up all rows at once: [batch, position, d_model]. "
+        "Indexing with a tensor of whole numbers, `W_E[tokens]`, looks up all rows at once: [batch, position, "
+        "d_model]. "
         "For the places the first rows of W_pos are enough; they are the same for every text.",
         "words = rows of W_E, one for each token\nplaces = the first rows of W_pos, as many as a text is long\n"
         "result = words + places",
@@ -196,7 +197,8 @@ LAYER_NORM = Exercise(
         Mistake(
             "the variance over n - 1",
             lambda x, weight, bias, eps=1e-5: _centred(x) / (x.var(-1, keepdim=True) + eps).sqrt() * weight + bias,
-            "Your variance divides by n - 1, as `var` and `std` do unless told otherwise. Here it is the plain mean of squares.",
+            "Your variance divides by n - 1, as `var` and `std` do unless told otherwise. Here it is the plain mean "
+            "of squares.",
             "Next: work out the mean square of -2, -1, 0, 3 by hand and compare.",
         ),
         Mistake(
@@ -218,7 +220,8 @@ LAYER_NORM = Exercise(
         Mistake(
             "the mean is left in",
             lambda x, weight, bias, eps=1e-5: x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight + bias,
-            "You divide by the length and leave the mean in. That is RMSNorm, which Llama uses; GPT-2 takes the mean away first.",
+            "You divide by the length and leave the mean in. That is RMSNorm, which Llama uses; GPT-2 takes the mean "
+            "away first.",
             "Next: which mean should your result have before weight and bias?",
         ),
         Mistake(
@@ -249,7 +252,8 @@ LAYER_NORM = Exercise(
     ],
     hints=[
         "Four steps for each vector: take its mean away, measure how long it is, divide, then scale and shift.",
-        "`mean(-1, keepdim=True)` keeps the axis, so that what comes out can be subtracted and divided. The variance is the "
+        "`mean(-1, keepdim=True)` keeps the axis, so that what comes out can be subtracted and divided. The variance "
+        "is the "
         "mean of the squares of what is left after the subtraction.",
         "centred = x - its mean\nvariance = mean of centred squared\n"
         "result = centred / root of (variance + eps), times weight, plus bias",
@@ -422,9 +426,11 @@ ATTENTION_PATTERN = Exercise(
         ),
     ],
     hints=[
-        "A score for each pair of a query and a key: their dot product. Hide the pairs that look ahead, then turn each row "
+        "A score for each pair of a query and a key: their dot product. Hide the pairs that look ahead, then turn "
+        "each row "
         "into shares of 1.",
-        'torch.einsum("bqhd,bkhd->bhqk", q, k) makes all dot products. A square of ones cut with `.triu(1)` marks the pairs '
+        'torch.einsum("bqhd,bkhd->bhqk", q, k) makes all dot products. A square of ones cut with `.triu(1)` marks '
+        "the pairs "
         "that look ahead; `masked_fill` sets them to -torch.inf.",
         "scores = dot products of every query with every key, over the root of d_head\n"
         "later = True above the diagonal\nscores at later = minus infinity\nresult = softmax of scores over keys",
@@ -581,9 +587,11 @@ ATTENTION = Exercise(
         ),
     ],
     hints=[
-        "Four steps: make queries, keys and values; let the pattern mix the values; send the mixture back to the width of the "
+        "Four steps: make queries, keys and values; let the pattern mix the values; send the mixture back to the "
+        "width of the "
         "stream; add up over heads.",
-        'torch.einsum("bpm,hmd->bphd", x, W) multiplies every position with the matrix of every head. The mixture z is a sum '
+        'torch.einsum("bpm,hmd->bphd", x, W) multiplies every position with the matrix of every head. The mixture z '
+        "is a sum "
         "over keys, the output a sum over heads and d_head.",
         "q, k, v = x times W_Q, W_K, W_V, each with its bias: [batch, position, head, d_head]\n"
         "pattern = attention_pattern(q, k)\nz = sum over keys of pattern times v\n"
@@ -704,13 +712,15 @@ MLP = Exercise(
         Mistake(
             "the exact GELU",
             lambda x, weights: _out(F.gelu(_hidden(x, weights)), weights),
-            "That is the exact GELU; GPT-2 was trained with the approximation with tanh. The difference is small, but it is there.",
+            "That is the exact GELU; GPT-2 was trained with the approximation with tanh. The difference is small, "
+            "but it is there.",
             "Next: `torch.nn.functional.gelu` has an argument `approximate`. What are its values?",
         ),
     ],
     hints=[
         "A matrix that widens, a function on every number, a matrix that narrows. No position looks at another.",
-        "`x @ W_in` works on [batch, position, d_model] as it is. `math.sqrt(2 / math.pi)` and `.tanh()` are what the formula "
+        "`x @ W_in` works on [batch, position, d_model] as it is. `math.sqrt(2 / math.pi)` and `.tanh()` are what "
+        "the formula "
         "needs.",
         "a = x times W_in, plus b_in\ng = 0.5 times a times (1 + tanh of ...)\nresult = g times W_out, plus b_out",
     ],
@@ -790,7 +800,8 @@ BLOCK = Exercise(
                 weights,
                 2,
             ),
-            "You norm the sum, after each half. The first transformers did; GPT-2 norms what a half *reads*, and leaves the stream alone.",
+            "You norm the sum, after each half. The first transformers did; GPT-2 norms what a half *reads*, and "
+            "leaves the stream alone.",
             "Next: in the drawing, does the norm stand on the stream or on the branch?",
         ),
         Mistake(
@@ -832,7 +843,8 @@ BLOCK = Exercise(
     ],
     hints=[
         "Two sums. Each is the stream plus what one half writes, and the half reads the stream through its own norm.",
-        'weights["norm_1_weight"] and weights["norm_1_bias"] go into `layer_norm`, its result and weights into `attention`.',
+        'weights["norm_1_weight"] and weights["norm_1_bias"] go into `layer_norm`, its result and weights into '
+        "`attention`.",
         "x = x + attention of the first norm of x\nx = x + mlp of the second norm of x\nresult = x",
     ],
     first_step="Write the first line: x plus attention of the normed x.",
@@ -1054,7 +1066,8 @@ SPLIT_HEADS = Exercise(
                 weight.reshape(3, n_heads, weight.shape[0], -1),
                 bias.reshape(3, n_heads, -1),
             ),
-            "Your reshape cuts through the rows. d_model is the first axis of the weight and stays whole; split the second, then move axes.",
+            "Your reshape cuts through the rows. d_model is the first axis of the weight and stays whole; split the "
+            "second, then move axes.",
             "Next: which numbers stand in row 0 of the weight, and where are they in your result?",
         ),
         Mistake(
@@ -1075,7 +1088,8 @@ SPLIT_HEADS = Exercise(
     ],
     hints=[
         "The second axis of the weight is three axes in one: kind, head, d_head, in this order.",
-        "`weight.unflatten(1, (3, n_heads, -1))` has the axes d_model, kind, head, d_head; `permute` puts them in the order asked. "
+        "`weight.unflatten(1, (3, n_heads, -1))` has the axes d_model, kind, head, d_head; `permute` puts them in "
+        "the order asked. "
         "The bias needs the first of the two steps.",
         "W = weight with its second axis split into 3, n_heads and the rest\nmove d_model to the third place\n"
         "b = bias split in the same way\nreturn W and b",
@@ -1088,8 +1102,9 @@ SPLIT_HEADS = Exercise(
 
 
 def _count_with_shapes(vocab: int, context: int, d_model: int, d_mlp: int, n_layers: int) -> int:
-    layer = [(d_model, 3 * d_model), (3 * d_model,), (d_model, d_model), (d_model,)]
-    layer += [(d_model, d_mlp), (d_mlp,), (d_mlp, d_model), (d_model,)] + 4 * [(d_model,)]
+    layer: list[tuple[int, ...]] = [(d_model, 3 * d_model), (3 * d_model,), (d_model, d_model), (d_model,)]
+    layer += [(d_model, d_mlp), (d_mlp,), (d_mlp, d_model), (d_model,)]
+    layer += 4 * [(d_model,)]
     shapes = [(vocab, d_model), (context, d_model), *(n_layers * layer), (d_model,), (d_model,)]
     return sum(math.prod(shape) for shape in shapes)
 
@@ -1201,9 +1216,11 @@ COUNT_PARAMETERS = Exercise(
     ],
     hints=[
         "Go along the drawing and write down the shape of every tensor. Then multiply and add.",
-        "All heads together, each of W_Q, W_K, W_V and W_O has d_model times d_model numbers. A norm has a weight and a bias, each of "
+        "All heads together, each of W_Q, W_K, W_V and W_O has d_model times d_model numbers. A norm has a weight "
+        "and a bias, each of "
         "length d_model.",
-        "around = (vocab + context) * d_model + one norm\nattention = 4 matrices with biases\nmlp = 2 matrices with biases\n"
+        "around = (vocab + context) * d_model + one norm\nattention = 4 matrices with biases\nmlp = 2 matrices with "
+        "biases\n"
         "result = around + n_layers * (attention + mlp + two norms)",
     ],
     first_step="Count the two tables, W_E and W_pos.",
@@ -1266,7 +1283,8 @@ FOLD_NORM = Exercise(
         Mistake(
             "the bias goes through the new matrix",
             lambda weight, bias, W, b: (weight[:, None] * W, bias @ (weight[:, None] * W) + b),
-            "Your bias is multiplied by the weight of the norm too. The norm scales first and shifts after: its bias meets the old W.",
+            "Your bias is multiplied by the weight of the norm too. The norm scales first and shifts after: its bias "
+            "meets the old W.",
             "Next: in n * weight + bias, which parts does weight touch?",
         ),
         Mistake(
@@ -1305,7 +1323,8 @@ FOLD_NORM = Exercise(
     ],
     hints=[
         "Write out (n * weight + bias) @ W + b and sort it: what is multiplied by n, and what is not?",
-        "n * weight scales the inputs, so it scales the rows of W: `weight[:, None] * W`. What the bias adds does not depend on n.",
+        "n * weight scales the inputs, so it scales the rows of W: `weight[:, None] * W`. What the bias adds does "
+        "not depend on n.",
         "new W = W, each row times the weight of that input\nnew b = the norm's bias through the old W, plus b",
     ],
     first_step="Let n be all zeros. What comes out?",

@@ -27,7 +27,7 @@ PARAMETERS_IN_MLPS = Question(
     within=0.006,
     slips={
         0.14: "That is the share of one layer's MLP. There are four.",
-        0.28: "That is the share of attention, or of half of each MLP. An MLP has two matrices of 128 by 512, in four layers.",
+        0.28: "That is half of it: an MLP has two matrices of 128 by 512, and there are four layers.",
         0.66: "That is two thirds, as in large models, where the embedding hardly counts. Work it out for this one.",
         56.0: "That is in per cent. A share lies between 0 and 1.",
     },

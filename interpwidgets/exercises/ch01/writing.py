@@ -191,7 +191,8 @@ KEEP_TOP_K = Exercise(
     ],
     hints=[
         "Find the k-th highest logit of each text. Whatever is below it goes.",
-        "`logits.topk(k).values` is sorted, the highest first; `[..., -1:]` is the lowest that stays, with its axis kept. "
+        "`logits.topk(k).values` is sorted, the highest first; `[..., -1:]` is the lowest that stays, with its axis "
+        "kept. "
         "`masked_fill` writes -torch.inf where a condition holds.",
         "lowest = the k-th highest logit of each row\nresult = logits, minus infinity where a logit is below lowest",
     ],
@@ -328,7 +329,8 @@ KEEP_TOP_P = Exercise(
     ],
     hints=[
         "Sort the words by probability. A word stays if those before it do not yet have p together.",
-        "`sort(-1, descending=True)` gives values and order. cumsum minus the value itself is what stands before. To bring a mask back "
+        "`sort(-1, descending=True)` gives values and order. cumsum minus the value itself is what stands before. To "
+        "bring a mask back "
         "into the order of the vocabulary, gather with `order.argsort(-1)`, or scatter with `order`.",
         "probs, order = probabilities, sorted downwards\nbefore = running sum of probs, without the word itself\n"
         "drop = before is at least p\nput drop back into the order of the vocabulary\n"
@@ -361,7 +363,8 @@ def _cache_with_sdpa(q: Tensor, k: Tensor, v: Tensor, past_k: Tensor, past_v: Te
     k, v = torch.cat([past_k, k], 1), torch.cat([past_v, v], 1)
     rows = torch.arange(q.shape[1], device=q.device)[:, None] + past_k.shape[1]
     mask = torch.arange(k.shape[1], device=q.device) <= rows
-    z = F.scaled_dot_product_attention(*(each.transpose(1, 2) for each in (q, k, v)), attn_mask=mask)
+    heads = [each.transpose(1, 2) for each in (q, k, v)]
+    z = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
     return z.transpose(1, 2), k, v
 
 
@@ -425,13 +428,15 @@ ATTENTION_WITH_CACHE = Exercise(
         Mistake(
             "new positions see each other",
             _cached(lambda past, new: past + new),
-            "Your new positions see everything, also those after them. With several new positions a mask is still needed.",
+            "Your new positions see everything, also those after them. With several new positions a mask is still "
+            "needed.",
             "Next: which keys may the first new position see?",
         ),
         Mistake(
             "the mask does not know the past",
             _cached(lambda past, new: 0),
-            "Your mask starts at the first key. The first new query stands at the place of the first *new* key, further right.",
+            "Your mask starts at the first key. The first new query stands at the place of the first *new* key, "
+            "further right.",
             "Next: with three past keys, which column is the new query's own?",
         ),
         Mistake(
@@ -480,8 +485,10 @@ ATTENTION_WITH_CACHE = Exercise(
         ),
     ],
     hints=[
-        "Keys and values of the past are glued to the front. The pattern then has more columns than rows, and the mask moves right.",
-        "`torch.cat([past_k, k], 1)` glues along the positions. With P past keys, query 0 stands at column P: mark what lies "
+        "Keys and values of the past are glued to the front. The pattern then has more columns than rows, and the "
+        "mask moves right.",
+        "`torch.cat([past_k, k], 1)` glues along the positions. With P past keys, query 0 stands at column P: mark "
+        "what lies "
         "beyond with `.triu(1 + P)`.",
         "k, v = past and new together\nscores = new queries with all keys, over the root of d_head\n"
         "later = ones [new, all], above the diagonal that starts at the number of past keys\n"
