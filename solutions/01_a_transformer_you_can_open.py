@@ -967,7 +967,7 @@ else:
 # - **[nnsight](https://nnsight.net)** writes edits as ordinary assignments inside `with model.trace(...)`. *How would you write the knock-out of MLP 3 in it?* It also runs models too large for you, on somebody else's machine.
 # - **[baukit](https://github.com/davidbau/baukit)**, `TraceDict` with `edit_output`: *which two functions of yours are in this one class?*
 # - **[Penzai](https://penzai.readthedocs.io)** treats a model as a tree and *selects* parts of it, all layers of a kind for instance; its printer, treescope, shows arrays as pictures. *In torch, which one-liner finds every `LayerNorm` of a model?* (Start from `named_modules`.)
-# - **[Mechanistic Interpretability Toolbox](https://github.com/adamcasson)** by Adam Casson: training and taking apart small models in one package. *Which cell of this chapter is that loop?*
+# - **[Mechanistic Interpretability Toolbox](https://github.com/adamcasson/mechanistic-interpretability)** by Adam Casson: training and taking apart small models in one package. *Which cell of this chapter is that loop?*
 # - **[But what is a GPT?](https://www.3blue1brown.com/lessons/gpt)** by 3Blue1Brown draws embeddings, logits and temperature. *The film's directions carry meaning. Which of ours did not, and what could be the reason?*
 # - **[A Barebones Guide to Mechanistic Interpretability Prerequisites](https://www.neelnanda.io/mechanistic-interpretability/prereqs)** (Nanda and Smith): *what on its list have you not used in this chapter?* `einsum` you have.
 # - **[Concrete Steps to Get Started](https://www.neelnanda.io/mechanistic-interpretability/getting-started)** (Nanda), also known as the quickstart guide: *which of its steps is done, and which comes next for you?*

@@ -1,0 +1,186 @@
+"""Chapter 01 keeps its word: what its text says about the models is what its cells find."""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from interpwidgets.course.chapters import find
+from interpwidgets.course.run import run
+from interpwidgets.exercises.ch01 import EXERCISES, QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+STORIES = Path(os.environ.get("INTERPWIDGETS_STORIES260K", ROOT.parent / "shared/models/stories260K"))
+
+
+def cells(shelf: Any, kind: str) -> dict[str, str]:
+    found = nbformat.read(find("01", shelf), as_version=4).cells
+    return {cell.id: re.sub(r"(?m)^    %pip.*$", "    pass", cell.source) for cell in found if cell.cell_type == kind}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_progress_and_one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTERPWIDGETS_HOME", str(tmp_path_factory.mktemp("home")))
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the cells of the solved chapter leave behind, run one after the other."""
+    torch.manual_seed(0)
+    found: dict[str, Any] = {}
+    for source in cells("solutions", "code").values():
+        exec(source, found)
+    return found
+
+
+# -- the claims, in the order of the chapter -------------------------------------------------------------------------
+
+
+def test_some_directions_carry_over_and_some_do_not(names: dict[str, Any]) -> None:
+    first = {step: names["analogy"](*step.split())[0] for step in names["STEPS"].split(", ")}
+    assert first["dog dogs cat"] == "cats"
+    assert first["he his she"] == "her"
+    assert first["France French Germany"] == "German"
+    assert first["doctor doctors teacher"] != "teachers"
+    assert first["cat cats bird"] != "birds"
+
+
+def test_the_learners_model_has_the_logits_of_the_library(names: dict[str, Any]) -> None:
+    assert names["gap"] < 1e-4
+    assert names["tokenizer"].decode(names["mine"][0, -1].argmax()) == "Mary"
+
+
+def test_one_head_spends_about_half_of_its_attention_one_step_back(names: dict[str, Any]) -> None:
+    assert names["back"].max().item() == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_few_words_may_follow_the_king_until_it_gets_hot(names: dict[str, Any]) -> None:
+    shares = [
+        names["next_probabilities"](names["king_logits"], heat)[0, names["ten"]].sum().item() for heat in (0.5, 1, 2)
+    ]
+    assert min(shares[:2]) > 0.95
+    assert shares[2] < 0.75
+
+
+def test_hot_with_the_cut_reads_like_the_stories_and_without_it_does_not(names: dict[str, Any]) -> None:
+    model, tokenizer = names["model"], names["tokenizer"]
+
+    def surprise(**settings: float) -> float:
+        losses = []
+        for seed in range(3):
+            ids = tokenizer(names["write"]("Lily", seed=seed, **settings), return_tensors="pt").input_ids
+            with torch.no_grad():
+                losses.append(model(ids, labels=ids).loss.item())
+        return sum(losses) / 3
+
+    assert surprise(temperature=2.5) > 3 + surprise(temperature=2.5, p=0.9)
+    assert surprise(temperature=1.0) < 2.5
+
+
+def test_the_cache_changes_nothing(names: dict[str, Any]) -> None:
+    assert names["cache_gap"] < 1e-4
+
+
+def test_the_stream_is_the_sum_of_what_was_written(names: dict[str, Any]) -> None:
+    assert names["sum_gap"] < 1e-4
+
+
+def test_taps_and_hooks_agree(names: dict[str, Any]) -> None:
+    torch.testing.assert_close(names["tapped"], names["theirs"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(names["tap"]["pattern", 0], names["my_pattern"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(names["tap"]["attn_out", 2], names["kept"]["transformer.h.2.attn"])
+    assert names["with_a_tap"] == pytest.approx(names["without"][-1], abs=1e-5)
+
+
+def test_what_is_needed_to_name_mary(names: dict[str, Any]) -> None:
+    without, whole = dict(zip(names["labels"], names["without"], strict=True)), names["whole"]
+    assert without["MLP 0"] < 0 < whole
+    assert min(without["attention 1"], without["attention 2"]) > whole + 1
+
+
+def test_folding_leaves_the_probabilities_as_they_were(names: dict[str, Any]) -> None:
+    assert names["fold_gap"] < 1e-4
+
+
+def test_a_few_seconds_of_training_go_half_of_the_way(names: dict[str, Any]) -> None:
+    losses = names["losses"]
+    assert losses[0] == pytest.approx(math.log(1041), abs=0.1)
+    assert names["old_loss"] + 1 < sum(losses[-10:]) / 10 < 4
+    assert names["young_gap"] < 1e-4
+
+
+def test_the_first_screen_counts_right() -> None:
+    text = "\n".join(cells("chapters", "markdown").values())
+    assert f"{len(EXERCISES)} exercises, {len(QUESTIONS)} questions" in text
+    hours, minutes = map(int, re.search(r"(\d) h (\d+) min", text).groups())  # type: ignore[union-attr]
+    assert 0 <= 60 * hours + minutes - sum(exercise.minutes for exercise in EXERCISES) <= 40
+
+
+# -- solved and unsolved ---------------------------------------------------------------------------------------------
+
+
+def test_every_check_of_the_solved_chapter_passes(names: dict[str, Any]) -> None:
+    for exercise in EXERCISES:
+        verdict = names["check"](exercise.id, names[exercise.name])
+        assert verdict.passed, (exercise.id, verdict.headline)
+
+
+def test_every_answer_of_the_solved_chapter_is_right(names: dict[str, Any]) -> None:
+    code = cells("solutions", "code")
+    for question in QUESTIONS:
+        assert eval(re.search(r"answer\(.*\)", code[f"ex-{question.id.replace('.', '-')}"])[0], names).right  # type: ignore[index]
+
+
+def test_every_check_of_the_unsolved_chapter_says_where_to_start() -> None:
+    found: dict[str, Any] = {}
+    code = cells("chapters", "code")
+    exec(code["setup"], found)
+    for exercise in EXERCISES:
+        cell = f"ex-{exercise.id.replace('.', '-')}"
+        exec(code[cell], found)
+        verdict = eval(code[f"{cell}-check"], found)
+        assert verdict.state == "unstarted", exercise.id
+        assert "Traceback" not in repr(verdict)
+
+
+def test_every_picture_has_a_description() -> None:
+    pictures = re.findall(r"!\[([^\]]*)\]", "\n".join(cells("chapters", "markdown").values()))
+    assert pictures
+    assert all(len(alt) > 40 for alt in pictures)
+
+
+@pytest.mark.slow
+def test_the_solved_chapter_runs_offline_within_four_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    begin = monotonic()
+    run(find("01", "solutions"), tmp_path / "out.ipynb")
+    assert monotonic() - begin < 240
+
+
+def test_the_optional_cell_puts_another_gpt2_into_the_learners_functions(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = dict(names, MODEL="storylm-small")
+    exec(cells("solutions", "code")["real"], found)
+    assert found["gap_there"] < 1e-4
+    assert "without transformer.h.0.mlp" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not STORIES.exists(), reason="stories260K is not beside the clone")
+def test_the_optional_cell_hooks_into_a_model_of_another_family(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(cells("solutions", "code")["real"], dict(names, MODEL=str(STORIES)))
+    assert "without model.layers.0.mlp: its probability goes from" in capsys.readouterr().out
