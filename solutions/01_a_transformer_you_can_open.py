@@ -3,8 +3,8 @@
 #
 # ![A wide blue line, the residual stream, runs from left to right, from the words "The dogs near the tree" to the next word, "are". Below it stand embed, then attention and MLP of layer 0, dots, attention and MLP of layer 3, norm and unembed. From the stream an arrow leads down into each half of a layer through a small norm, and an orange arrow leads back up with a plus.](pictures/one_stream.png)
 #
-# A language model of four layers fits on a page. You will write it, line by line: about fifty lines of your own. Then you put the
-# weights of a trained model into it, and it writes stories. It is the same arithmetic as GPT-2, only smaller.
+# A language model of four layers fits on a page. You will write it, line by line: about fifty lines of your own. Then you
+# put the weights of a trained model into it, and it writes stories. It is the same arithmetic as GPT-2, only smaller.
 #
 # **You will be able to**
 #
@@ -13,8 +13,8 @@
 # - listen in on every part of a model, change what flows through it, and see what that does;
 # - train a small one.
 #
-# **Why it matters.** The rest of the course asks *why* a model says what it says. That takes somebody who knows what can be hidden
-# where. There are few parts, and you will have had every one of them in your hands.
+# **Why it matters.** The rest of the course asks *why* a model says what it says. That takes somebody who knows what can be
+# hidden where. There are few parts, and you will have had every one of them in your hands.
 #
 # **Time** 3 h 10 min, 17 exercises, 3 questions · **difficulty** ●●○○○ · **you need** Python, some torch, and what a matrix
 # product is. No network, no GPU.
@@ -40,15 +40,17 @@ tokenizer = model.tokenizer
 print(f"{model.config.n_layer} layers of {model.config.n_head} heads, a stream of {model.config.n_embd} numbers")
 
 # %% [markdown]
-# `storylm` tells tiny stories in a small English. It is an ordinary GPT-2 as the `transformers` library builds it: what you write
-# for it here runs GPT-2 as well.
+# `storylm` tells tiny stories in a small English. It is an ordinary GPT-2 as the `transformers` library builds it: what you
+# write for it here runs GPT-2 as well.
 #
-# **How an exercise works.** You write a function, the cell after it checks the function. Stuck? `hint("01.1")` gives a hint, three
-# in all. `solution("01.1")` opens after a pass or three tries. `reset("01.1")` starts over. Hints are counted, never charged.
+# **How an exercise works.** You write a function, the cell after it checks the function. Stuck? `hint("01.1")` gives a
+# hint, three in all. `solution("01.1")` opens after a pass or three tries. `reset("01.1")` starts over. Hints are counted,
+# never charged.
 #
-# **Red is normal.** Cells below an exercise use what you write in it. Until it is solved they stop, with `NotImplementedError` or
-# `NameError`. Exercises 01.4, 01.6 and 01.7 put earlier functions together. To skip one, borrow ours:
-# `from interpwidgets.methods.transformer import layer_norm`, for example. The table at the end says where each of them lives.
+# **Red is normal.** Cells below an exercise use what you write in it. Until it is solved they stop, with
+# `NotImplementedError` or `NameError`. Exercises 01.4, 01.6 and 01.7 put earlier functions together. To skip one, borrow
+# ours: `from interpwidgets.methods.transformer import layer_norm`, for example. The table at the end says where each of
+# them lives.
 #
 # The signatures tell you shapes: `Float[Tensor, "batch position d_model"]` is a tensor of fractions with those three axes.
 #
@@ -70,12 +72,13 @@ print("numbers", tokens[0].tolist())
 print("words  ", names(tokens[0]))
 
 # %% [markdown]
-# `<s>` stands at the beginning of every text. Here nearly every word is one token; large vocabularies also have pieces of words.
+# `<s>` stands at the beginning of every text. Here nearly every word is one token; large vocabularies also have pieces of
+# words.
 #
 # ### 01.1 · Numbers for words
 #
-# Two tables were learned: `W_E` has a row for every token, `W_pos` a row for every place in the text. The vector that starts at a
-# position is the sum of its two rows. (In the names, E is for *embedding*; later U will be for *unembedding*.)
+# Two tables were learned: `W_E` has a row for every token, `W_pos` a row for every place in the text. The vector that
+# starts at a position is the sum of its two rows. (In the names, E is for *embedding*; later U will be for *unembedding*.)
 
 
 # %% id="01.1"
@@ -94,8 +97,9 @@ def embed(
 check("01.1", embed)
 
 # %% [markdown]
-# **Use it.** Words are now points in a space of 128 dimensions. Do *directions* mean something there? Go from *dog* to *dogs*, and take
-# the same step from *cat*. Which word is in the direction that you reach? (Longer vectors do not count more: only the angle does.)
+# **Use it.** Words are now points in a space of 128 dimensions. Do *directions* mean something there? Go from *dog* to
+# *dogs*, and take the same step from *cat*. Which word is in the direction that you reach? (Longer vectors do not count
+# more: only the angle does.)
 
 # %% id="directions"
 W_E, vocabulary = model.transformer.wte.weight.detach(), tokenizer.get_vocab()
@@ -115,13 +119,14 @@ for a, b, c in (step.split() for step in STEPS.split(", ")):
     print(f"{a:>7} is to {b:8} as {c:8} is to", ", ".join(analogy(a, b, c)))
 
 # %% [markdown]
-# Some steps carry over, some miss. *teacher* and *bird* go wrong: with a vocabulary as small as this one, a model can also learn each word by
-# itself. Directions that mean something are a finding to be measured, not a law.
+# Some steps carry over, some miss. *teacher* and *bird* go wrong: with a vocabulary as small as this one, a model can also
+# learn each word by itself. Directions that mean something are a finding to be measured, not a law.
 #
 # ## The stream, and a norm before every reader
 #
-# From here on each position has a vector that only ever gets *added to*: the **residual stream**, the wide line in the picture. Parts of the
-# model read it and add what they found. The stream grows on the way, so whoever reads it brings it to one size first.
+# From here on each position has a vector that only ever gets *added to*: the **residual stream**, the wide line in the
+# picture. Parts of the model read it and add what they found. The stream grows on the way, so whoever reads it brings it to
+# one size first.
 #
 # ### 01.2 · The same length for all
 #
@@ -153,8 +158,9 @@ check("01.2", layer_norm)
 # %% [markdown]
 # ## Attention: the part that looks around
 #
-# A *head* moves information from one position to another. Each position asks a question, its **query**. Each position has a label, its
-# **key**. Where a query and a key fit, the head looks. Here are three words; a dot product is the fit, and a row is one query:
+# A *head* moves information from one position to another. Each position asks a question, its **query**. Each position has a
+# label, its **key**. Where a query and a key fit, the head looks. Here are three words; a dot product is the fit, and a row
+# is one query:
 #
 # | | `<s>` | The | dogs |
 # |:--|:-:|:-:|:-:|
@@ -189,16 +195,17 @@ def attention_pattern(
 check("01.3", attention_pattern)
 
 # %% [markdown]
-# `torch.einsum` names the axes of its tensors by letters. Letters that are missing after the arrow are summed over. Two letters less,
-# two loops less: worth getting used to.
+# `torch.einsum` names the axes of its tensors by letters. Letters that are missing after the arrow are summed over. Two
+# letters less, two loops less: worth getting used to.
 #
 # ### 01.4 · All heads of a layer
 #
-# Having looked, a head fetches: each position also has a **value**, and the head takes the mixture *z* of the values that its pattern says. `W_O` turns
-# it back into a vector as wide as the stream. All heads of a layer write at the same time, and what they write adds up.
+# Having looked, a head fetches: each position also has a **value**, and the head takes the mixture *z* of the values that
+# its pattern says. `W_O` turns it back into a vector as wide as the stream. All heads of a layer write at the same time,
+# and what they write adds up.
 #
-# Every head has its own `W_Q`, `W_K`, `W_V` (`[d_model, d_head]`), each with a bias, and its own `W_O` (`[d_head, d_model]`). The tensors below hold all
-# heads: head first. One bias `b_O` is added at the end.
+# Every head has its own `W_Q`, `W_K`, `W_V` (`[d_model, d_head]`), each with a bias, and its own `W_O` (`[d_head,
+# d_model]`). The tensors below hold all heads: head first. One bias `b_O` is added at the end.
 
 
 # %% id="01.4"
@@ -223,10 +230,10 @@ def attention(
 check("01.4", attention)
 
 # %% [markdown]
-# ## The MLP: every position for itself
+# ## The MLP: no looking around
 #
-# The other half of a layer looks at nobody. It widens the vector, bends every number, and narrows it again. It is the same function at
-# every position.
+# The other half of a layer looks at nobody. It widens the vector, bends every number, and narrows it again. It is the same
+# function at every position.
 #
 # ### 01.5 · Every position for itself
 #
@@ -296,8 +303,8 @@ check("01.6", block)
 # %% [markdown]
 # ### 01.7 · Tokens in, logits out
 #
-# At the end one more norm, and a matrix `W_U` with a column for every token of the vocabulary. What comes out is a *logit* for each: the higher, the
-# more the model expects this token next.
+# At the end one more norm, and a matrix `W_U` with a column for every token of the vocabulary. What comes out is a *logit*
+# for each: the higher, the more the model expects this token next.
 
 
 # %% id="01.7"
@@ -332,12 +339,13 @@ for name, weight in model.transformer.named_parameters():
         print(f"{name:24} {list(weight.shape)}")
 
 # %% [markdown]
-# Nearly all of them fit as they are. One does not: `h.0.attn.c_attn` is `W_Q`, `W_K` and `W_V` of all heads in one wide matrix.
+# Nearly all of them fit as they are. One does not: `h.0.attn.c_attn` is `W_Q`, `W_K` and `W_V` of all heads in one wide
+# matrix.
 #
 # ### 01.8 · Open the safe
 #
-# Its columns are in this order: all queries, then all keys, then all values. Within the queries: head 0, head 1, and so on. For two
-# heads of width 2:
+# Its columns are in this order: all queries, then all keys, then all values. Within the queries: head 0, head 1, and so on.
+# For two heads of width 2:
 #
 # | column | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 |
 # |:--|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|
@@ -414,12 +422,14 @@ AttentionHeads(
 )
 
 # %% [markdown]
-# The head at the front spends about half of its attention on the word just before. Chapter 5 is about what such heads are good for.
+# The head at the front spends about half of its attention on the word just before. Chapter 5 is about what such heads are
+# good for.
 #
 # ### 01.9 · How many numbers?
 #
-# How large is a model of given sizes? Count all its weights and biases. GPT-2 uses `W_E` a second time as `W_U`, so it is stored, and counted,
-# once. The number of heads does not matter: all heads of a layer together have `W_Q` of `d_model` times `d_model`.
+# How large is a model of given sizes? Count all its weights and biases. GPT-2 uses `W_E` a second time as `W_U`, so it is
+# stored, and counted, once. The number of heads does not matter: all heads of a layer together have `W_Q` of `d_model`
+# times `d_model`.
 
 
 # %% id="01.9"
@@ -495,7 +505,8 @@ figure(
 )
 
 # %% [markdown]
-# A high temperature makes all the nonsense in the vocabulary a little more likely, and there is a lot of it. So people cut it off first.
+# A high temperature makes all the nonsense in the vocabulary a little more likely, and there is a lot of it. So people cut
+# it off first.
 #
 # ### 01.11 · Only the best k
 #
@@ -517,8 +528,9 @@ check("01.11", keep_top_k)
 # %% [markdown]
 # ### 01.12 · As few as needed
 #
-# How many words make sense depends on the place: after "gave a drink" there is one, after "The king" there are several, at the start of a story a great many. **Top-p** looks
-# at the probabilities instead. It keeps the fewest most probable tokens that together reach *p* (Holtzman et al. 2020).
+# How many words make sense depends on the place: after "gave a drink" there is one, after "The king" there are several, at
+# the start of a story a great many. **Top-p** looks at the probabilities instead. It keeps the fewest most probable tokens
+# that together reach *p* (Holtzman et al. 2020).
 #
 # | word | the | a | my | dog |
 # |:--|:-:|:-:|:-:|:-:|
@@ -564,16 +576,18 @@ for settings in ({"temperature": 0.2}, {"temperature": 1.0}, {"temperature": 2.5
         print("   ", write("Lily", seed=seed, **settings))
 
 # %% [markdown]
-# `storylm` is sure of most of its words, so up to temperature 1 it tells its small stories. At 2.5 no sentence is left. With the cut at 0.9 they are
-# back, at the same heat: what made no sense is gone before the draw. Note the order here: first the cut, at temperature 1, then the heat.
+# `storylm` is sure of most of its words, so up to temperature 1 it tells its small stories. At 2.5 no sentence is left.
+# With the cut at 0.9 they are back, at the same heat: what made no sense is gone before the draw. Note the order here:
+# first the cut, at temperature 1, then the heat.
 #
 # ### 01.13 · Never twice
 #
-# `write` is wasteful. For every new token it computes the whole text again. But what comes later never changes what came before: the mask sees to
-# that. So keys and values of old positions can be *kept*, and only the new position runs through the model. This is the **KV cache** of every
-# chat program.
+# `write` is wasteful. For every new token it computes the whole text again. But what comes later never changes what came
+# before: the mask sees to that. So keys and values of old positions can be *kept*, and only the new position runs through
+# the model. This is the **KV cache** of every chat program.
 #
-# Write the attention of the `new` last positions, given the keys and values of the `past` ones. With two past and two new positions, a query sees:
+# Write the attention of the `new` last positions, given the keys and values of the `past` ones. With two past and two new
+# positions, a query sees:
 #
 # | | past 0 | past 1 | new 0 | new 1 |
 # |:--|:-:|:-:|:-:|:-:|
@@ -628,8 +642,8 @@ print(f"positions computed to write {n} tokens: {n * (n + 1) // 2} without a cac
 # %% [markdown]
 # ## Look inside
 #
-# Your own model can be stopped anywhere, because you wrote it. Models of other people are classes with a `forward` that you do not want to touch. torch has a door for that: a **hook**, a
-# function that a module calls each time it has run.
+# Your own model can be stopped anywhere, because you wrote it. Models of other people are classes with a `forward` that you
+# do not want to touch. torch has a door for that: a **hook**, a function that a module calls each time it has run.
 #
 # ```python
 # def hook(module, inputs, output):
@@ -642,8 +656,8 @@ print(f"positions computed to write {n} tokens: {n * (n + 1) // 2} without a cac
 #
 # ### 01.14 · Listen in
 #
-# Keep what the modules with these names returned, in one run. Some modules, such as GPT-2's attention, return a tuple: keep its first part. And leave
-# nothing behind, not even if the model stops half way.
+# Keep what the modules with these names returned, in one run. Some modules, such as GPT-2's attention, return a tuple: keep
+# its first part. And leave nothing behind, not even if the model stops half way.
 
 
 # %% id="01.14"
@@ -676,8 +690,8 @@ def record(model, tokens: Int[Tensor, "batch position"], names: list[str]) -> di
 check("01.14", record)
 
 # %% [markdown]
-# **Use it.** The stream is a sum: what was embedded, and what each half of each layer wrote. Is that true? Add up what you recorded, and compare with what the last norm
-# reads. And how much does each part write?
+# **Use it.** The stream is a sum: what was embedded, and what each half of each layer wrote. Is that true? Add up what you
+# recorded, and compare with what the last norm reads. And how much does each part write?
 
 # %% id="stream"
 halves = [f"transformer.h.{layer}.{half}" for layer in range(4) for half in ("attn", "mlp")]
@@ -702,7 +716,8 @@ figure(
 )
 
 # %% [markdown]
-# A hook on a module sees what the module returns, and no more: no pattern, no single head. A `Tap` knows such places inside, under the same names in every model:
+# A hook on a module sees what the module returns, and no more: no pattern, no single head. A `Tap` knows such places
+# inside, under the same names in every model:
 
 # %% id="tap"
 with torch.no_grad(), Tap(model, [("pattern", 0), "attn_out", "mlp_out"]) as tap:
@@ -717,7 +732,8 @@ print(
 # %% [markdown]
 # ### 01.15 · Change what flows
 #
-# Looking shows what is *there*. To see what it is *for*, change it. A hook that returns something puts it in place of what the module returned.
+# Looking shows what is *there*. To see what it is *for*, change it. A hook that returns something puts it in place of what
+# the module returned.
 
 
 # %% id="01.15"
@@ -745,8 +761,8 @@ def run_edited(model, tokens: Int[Tensor, "batch position"], name: str, edit):
 check("01.15", run_edited)
 
 # %% [markdown]
-# **Use it.** One number says how well the model knows who gets the drink: the **logit difference**, the logit of *Mary* minus that of *John*, at the last word. Take away what each half of each layer
-# writes, one at a time, and look at it.
+# **Use it.** One number says how well the model knows who gets the drink: the **logit difference**, the logit of *Mary*
+# minus that of *John*, at the last word. Take away what each half of each layer writes, one at a time, and look at it.
 
 # %% id="knock-out"
 mary, john = vocabulary[" Mary"], vocabulary[" John"]
@@ -778,10 +794,12 @@ figure(
 )
 
 # %% [markdown]
-# Your hook and the Tap agree to the digit: they do the same thing. So do the other libraries of the field, in their own words.
+# Your hook and the Tap agree to the digit: they do the same thing. So do the other libraries of the field, in their own
+# words.
 #
-# Look at the bars. Without MLP 0 the answer turns round, to *John*. Without attention 1 or 2 the model is *surer* of Mary than before: what they write speaks
-# against her, or the layers after them lean on it. Zero is also a strange thing to put there: no run of the model ever has it.
+# Look at the bars. Without MLP 0 the answer turns round, to *John*. Without attention 1 or 2 the model is *surer* of Mary
+# than before: what they write speaks against her, or the layers after them lean on it. Zero is also a strange thing to put
+# there: no run of the model ever has it.
 #
 # What may you conclude from such a bar?
 
@@ -791,12 +809,13 @@ answer("01.C", 2)
 ### END SOLUTION
 
 # %% [markdown]
-# Saphra and Wiegreffe (2024) tell four meanings of the word *mechanistic* apart. The narrowest asks for a claim about causes; a wider one covers every look at a model's insides; the other two are about who uses the word. Your bars
-# make a claim about causes, for one sentence and one way of taking away. The bars of vector lengths before did not.
+# Saphra and Wiegreffe (2024) tell four meanings of the word *mechanistic* apart. The narrowest asks for a claim about
+# causes; a wider one covers every look at a model's insides; the other two are about who uses the word. Your bars make a
+# claim about causes, for one sentence and one way of taking away. The bars of vector lengths before did not.
 #
-# ## Fold the norm away
+# ## What stands between stream and weights
 #
-# One thing stands between the stream and the weights that read it: the norm's `weight` and `bias`. They can go.
+# Between the stream and the weights that read it stands a norm, with a `weight` and a `bias` of its own. These two can go.
 #
 # ### 01.16 · Fold the norm away
 #
@@ -804,7 +823,8 @@ answer("01.C", 2)
 #
 # > ( *n* · *weight* + *bias* ) *W* + *b* = *n* *W*′ + *b*′
 #
-# Find *W*′ and *b*′. Then the norm needs no weight and no bias any more, and the rows of *W*′ say directly what is read from the stream.
+# Find *W*′ and *b*′. Then the norm needs no weight and no bias any more, and the rows of *W*′ say directly what is read
+# from the stream.
 
 
 # %% id="01.16"
@@ -844,7 +864,8 @@ fold_gap = (with_folded.log_softmax(-1) - mine.log_softmax(-1)).abs().max().item
 print(f"log-probabilities before and after folding differ by at most {fold_gap:.0e}")
 
 # %% [markdown]
-# Other weights, the same model. TransformerLens does this when it loads a model, unless told otherwise; `interpwidgets.models.folding.fold_norms` does it to any model of ours, the last norm included.
+# Other weights, the same model. TransformerLens does this when it loads a model, unless told otherwise;
+# `interpwidgets.models.folding.fold_norms` does it to any model of ours, the last norm included.
 #
 # ## Train one
 #
@@ -852,8 +873,9 @@ print(f"log-probabilities before and after folding differ by at most {fold_gap:.
 #
 # ### 01.17 · One step downhill
 #
-# The **loss** is minus the log-probability that the model gave to the token that came, averaged over all tokens but the first of each text. Its gradient
-# says which way it grows; the optimizer takes a small step the other way. `backward()` *adds* to the gradients that are there, so clear them.
+# The **loss** is minus the log-probability that the model gave to the token that came, averaged over all tokens but the
+# first of each text. Its gradient says which way it grows; the optimizer takes a small step the other way. `backward()`
+# *adds* to the gradients that are there, so clear them.
 
 
 # %% id="01.17"
@@ -906,7 +928,8 @@ figure(
 )
 
 # %% [markdown]
-# What you wrote before works on the new model at once. That is the loop of this whole field: *train, listen in, take away, compare*.
+# What you wrote before works on the new model at once. That is the loop of this whole field: *train, listen in, take away,
+# compare*.
 
 # %% id="young"
 new_weights, new_blocks = opened(young)
@@ -924,8 +947,9 @@ with torch.no_grad():
 # %% [markdown]
 # ## Optional: a real model
 #
-# Type a name: `"gpt2"` from the [Hugging Face hub](https://huggingface.co/openai-community/gpt2) (548 MB, downloaded once), or a directory with a model. A GPT-2 runs in *your* functions. Any other family runs with your hooks: you see what
-# happens to its favourite next token when you take away one module.
+# Type a name: `"gpt2"` from the [Hugging Face hub](https://huggingface.co/openai-community/gpt2) (548 MB, downloaded once),
+# or a directory with a model. A GPT-2 runs in *your* functions. Any other family runs with your hooks: you see what happens
+# to its favourite next token when you take away one module.
 
 # %% id="model" tags=["parameters"]
 MODEL = ""
@@ -953,7 +977,8 @@ else:
 # %% [markdown]
 # ## What we did not show
 #
-# - **Other architectures.** Llama turns its positions into rotations, divides without taking the mean away, and gates its MLP. The plan is the same: a stream, and parts that read and write it.
+# - **Other architectures.** Llama turns its positions into rotations, divides without taking the mean away, and gates its
+#   MLP. The plan is the same: a stream, and parts that read and write it.
 # - **Tokenizers.** How a vocabulary is learned from text is a subject of its own.
 # - **Training in earnest.** 150 steps show that it works. `storylm` took 1,600, with larger batches and a better optimizer.
 # - **Speed.** Real programs fuse these operations and never build the whole pattern. The numbers are the same.
@@ -962,22 +987,36 @@ else:
 #
 # Each card has a question. Nobody marks it; write a sentence before you open the link.
 #
-# - **[TransformerLens](https://github.com/TransformerLensOrg/TransformerLens)** has `run_with_cache` and hooks with names for every place. *Which of your functions is its `run_with_cache`, and what does it fold when it loads a model?* Its two demos, Main and Exploratory
-#   Analysis, take the sentence about Mary and John further, in GPT-2.
-# - **[nnsight](https://nnsight.net)** writes edits as ordinary assignments inside `with model.trace(...)`. *How would you write the knock-out of MLP 3 in it?* It also runs models too large for you, on somebody else's machine.
-# - **[baukit](https://github.com/davidbau/baukit)**, `TraceDict` with `edit_output`: *which two functions of yours are in this one class?*
-# - **[Penzai](https://penzai.readthedocs.io)** treats a model as a tree and *selects* parts of it, all layers of a kind for instance; its printer, treescope, shows arrays as pictures. *In torch, which one-liner finds every `LayerNorm` of a model?* (Start from `named_modules`.)
-# - **[Mechanistic Interpretability Toolbox](https://github.com/adamcasson/mechanistic-interpretability)** by Adam Casson: training and taking apart small models in one package. *Which cell of this chapter is that loop?*
-# - **[But what is a GPT?](https://www.3blue1brown.com/lessons/gpt)** by 3Blue1Brown draws embeddings, logits and temperature. *The film's directions carry meaning. Which of ours did not, and what could be the reason?*
-# - **[A Barebones Guide to Mechanistic Interpretability Prerequisites](https://www.neelnanda.io/mechanistic-interpretability/prereqs)** (Nanda and Smith): *what on its list have you not used in this chapter?* `einsum` you have.
-# - **[Concrete Steps to Get Started](https://www.neelnanda.io/mechanistic-interpretability/getting-started)** (Nanda), also known as the quickstart guide: *which of its steps is done, and which comes next for you?*
+# - **[TransformerLens](https://github.com/TransformerLensOrg/TransformerLens)** has `run_with_cache` and hooks with names
+#   for every place. *Which of your functions is its `run_with_cache`, and what does it fold when it loads a model?* Its two
+#   demos, Main and Exploratory Analysis, take the sentence about Mary and John further, in GPT-2.
+# - **[nnsight](https://nnsight.net)** writes edits as ordinary assignments inside `with model.trace(...)`. *How would you
+#   write the knock-out of MLP 3 in it?* It also runs models too large for you, on somebody else's machine.
+# - **[baukit](https://github.com/davidbau/baukit)**, `TraceDict` with `edit_output`: *which two functions of yours are in
+#   this one class?*
+# - **[Penzai](https://penzai.readthedocs.io)** treats a model as a tree and *selects* parts of it, all layers of a kind for
+#   instance; its printer, treescope, shows arrays as pictures. *In torch, which one-liner finds every `LayerNorm` of a
+#   model?* (Start from `named_modules`.)
+# - **[Mechanistic Interpretability Toolbox](https://github.com/adamcasson/mechanistic-interpretability)** by Adam Casson:
+#   training and taking apart small models in one package. *Which cell of this chapter is that loop?*
+# - **[But what is a GPT?](https://www.3blue1brown.com/lessons/gpt)** by 3Blue1Brown draws embeddings, logits and
+#   temperature. *The film's directions carry meaning. Which of ours did not, and what could be the reason?*
+# - **[A Barebones Guide to Mechanistic Interpretability
+#   Prerequisites](https://www.neelnanda.io/mechanistic-interpretability/prereqs)** (Nanda and Smith): *what on its list
+#   have you not used in this chapter?* `einsum` you have.
+# - **[Concrete Steps to Get Started](https://www.neelnanda.io/mechanistic-interpretability/getting-started)** (Nanda), also
+#   known as the quickstart guide: *which of its steps is done, and which comes next for you?*
 #
 # ## Going further
 #
-# - Vaswani et al. (2017), [Attention Is All You Need](https://arxiv.org/abs/1706.03762). Radford et al. (2019), *Language Models are Unsupervised Multitask Learners*: GPT-2.
-# - Ba et al. (2016), [Layer Normalization](https://arxiv.org/abs/1607.06450). Hendrycks and Gimpel (2016), [Gaussian Error Linear Units](https://arxiv.org/abs/1606.08415).
-# - Fan et al. (2018), [Hierarchical Neural Story Generation](https://arxiv.org/abs/1805.04833): top-k. Holtzman et al. (2020), [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751): top-p.
-# - Elhage et al. (2021), [A Mathematical Framework for Transformer Circuits](https://transformer-circuits.pub/2021/framework/index.html): the stream, and heads as separate writers.
+# - Vaswani et al. (2017), [Attention Is All You Need](https://arxiv.org/abs/1706.03762). Radford et al. (2019), *Language
+#   Models are Unsupervised Multitask Learners*: GPT-2.
+# - Ba et al. (2016), [Layer Normalization](https://arxiv.org/abs/1607.06450). Hendrycks and Gimpel (2016), [Gaussian Error
+#   Linear Units](https://arxiv.org/abs/1606.08415).
+# - Fan et al. (2018), [Hierarchical Neural Story Generation](https://arxiv.org/abs/1805.04833): top-k. Holtzman et al.
+#   (2020), [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751): top-p.
+# - Elhage et al. (2021), [A Mathematical Framework for Transformer
+#   Circuits](https://transformer-circuits.pub/2021/framework/index.html): the stream, and heads as separate writers.
 # - Saphra and Wiegreffe (2024), [Mechanistic?](https://arxiv.org/abs/2410.09087)
 #
 # ## What you have now

@@ -165,7 +165,7 @@ def attend(q: Tensor, k: Tensor) -> Tensor:
     """Loops, no mask."""
     rows = [[(k[b, :, h] @ q[b, i, h] / q.shape[-1] ** 0.5).softmax(0) for i in range(q.shape[1])]
             for b in range(q.shape[0]) for h in range(q.shape[2])]  # fmt: skip
-    return torch.stack([torch.stack(row) for row in rows]).unflatten(0, (q.shape[0], q.shape[2]))
+    return torch.stack([torch.stack(row) for row in rows]).reshape(q.shape[0], q.shape[2], q.shape[1], -1)
 
 
 def norm_with_std(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:

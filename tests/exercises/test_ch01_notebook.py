@@ -78,7 +78,7 @@ def test_hot_with_the_cut_reads_like_the_stories_and_without_it_does_not(names: 
     model, tokenizer = names["model"], names["tokenizer"]
 
     def surprise(**settings: float) -> float:
-        losses = []
+        losses: list[float] = []
         for seed in range(3):
             ids = tokenizer(names["write"]("Lily", seed=seed, **settings), return_tensors="pt").input_ids
             with torch.no_grad():

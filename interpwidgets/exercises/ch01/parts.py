@@ -281,7 +281,8 @@ def _pattern_with_matmul(q: Tensor, k: Tensor) -> Tensor:
     scores = (q.transpose(1, 2) @ k.permute(0, 2, 3, 1)) * q.shape[3] ** -0.5
     n = q.shape[1]
     places = torch.arange(n, device=q.device)
-    return torch.where(places[:, None] >= places, scores, -torch.inf).softmax(3)
+    seen: Tensor = torch.where(places[:, None] >= places, scores, -torch.inf)
+    return seen.softmax(3)
 
 
 def _pattern_in_double(q: Tensor, k: Tensor) -> Tensor:
