@@ -415,6 +415,7 @@ back = my_pattern[0].diagonal(-1, -2, -1).mean(-1)  # how much each head looks o
 AttentionHeads(
     names(tokens[0]),
     my_pattern,
+    head=int(back.argmax()),
     scores={"one step back": back[None]},
     sort="one step back",
     bar="one step back",
@@ -864,8 +865,8 @@ fold_gap = (with_folded.log_softmax(-1) - mine.log_softmax(-1)).abs().max().item
 print(f"log-probabilities before and after folding differ by at most {fold_gap:.0e}")
 
 # %% [markdown]
-# Other weights, the same model. TransformerLens does this when it loads a model, unless told otherwise;
-# `interpwidgets.models.folding.fold_norms` does it to any model of ours, the last norm included.
+# Other weights, the same model. The `HookedTransformer` of TransformerLens does this when it loads a model, unless told
+# otherwise; `interpwidgets.models.folding.fold_norms` does it to any model of ours, the last norm included.
 #
 # ## Train one
 #
@@ -908,9 +909,15 @@ young, windows = GPT2LMHeadModel(config), Windows(seed=1)
 optimizer = torch.optim.AdamW(young.parameters(), lr=3e-3)
 losses = [training_step(young, torch.as_tensor(windows.next(16)), optimizer).item() for _ in range(150)]
 
+
+def loss_of(logits: Tensor, tokens: Tensor) -> float:
+    """The loss of predicting each token but the first, in nats."""
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).item()
+
+
 held_out = torch.as_tensor(Windows(seed=2).next(64))
 with torch.no_grad():
-    old_loss = F.cross_entropy(model(held_out).logits[:, :-1].flatten(0, 1), held_out[:, 1:].flatten()).item()
+    old_loss = loss_of(model(held_out).logits, held_out)
 print(
     f"loss: {losses[0]:.2f} at first, {sum(losses[-10:]) / 10:.2f} at the end; ln 1041 is {math.log(1041):.2f}, storylm has {old_loss:.2f}"
 )
@@ -936,13 +943,12 @@ new_weights, new_blocks = opened(young)
 text = torch.as_tensor(Windows(seed=3).next(1))
 with torch.no_grad():
     young_gap = (gpt(text, new_weights, new_blocks) - young(text).logits).abs().max().item()
-    normal = young(held_out, labels=held_out).loss.item()
+    normal = loss_of(young(held_out).logits, held_out)
     print(f"your gpt with its weights: logits to {young_gap:.0e}. Loss {normal:.2f}")
     for layer in range(2):
         for half in ("attn", "mlp"):
             lost = run_edited(young, held_out, f"transformer.h.{layer}.{half}", torch.zeros_like).logits
-            loss = F.cross_entropy(lost[:, :-1].flatten(0, 1), held_out[:, 1:].flatten()).item()
-            print(f"   without {half:4} of layer {layer}: {loss:.2f}")
+            print(f"   without {half:4} of layer {layer}: {loss_of(lost, held_out):.2f}")
 
 # %% [markdown]
 # ## Optional: a real model

@@ -288,7 +288,8 @@ def _pattern_with_matmul(q: Tensor, k: Tensor) -> Tensor:
 def _pattern_in_double(q: Tensor, k: Tensor) -> Tensor:
     scores = torch.einsum("bihd,bjhd->bhij", q.double(), k.double()) / q.shape[-1] ** 0.5
     mask = torch.full(scores.shape[-2:], -1e9, device=q.device).double().triu(1)
-    return (scores + mask).softmax(-1).to(q.dtype)
+    double: Tensor = (scores + mask).softmax(-1)
+    return double.to(q.dtype)
 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from interpwidgets.course.exercise import Option, Question
 WHAT_MIXES = Question(
     id="01.A",
     title="Who moves information?",
-    text="You change one word of a text. Which part of the model is the first to make *another* position notice?",
+    text="You change one word of a text. Which part of the model is the first to make another position notice?",
     options=[
         Option("The embedding", "Each word is looked up on its own: only the changed position gets another row."),
         Option("The norm", "It works on one vector at a time, whatever stands at other positions."),
