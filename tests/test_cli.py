@@ -271,12 +271,12 @@ def test_build_outside_of_the_clone_says_what_it_looked_for() -> None:
 
 def test_build_check_names_what_is_stale_and_build_mends_it(elsewhere: Path) -> None:
     (elsewhere / "solutions").mkdir()
-    (elsewhere / "solutions/01_x.py").write_text("# %% [markdown]\n# # X\n\n# %%\n1\n")
+    (elsewhere / "solutions/99_x.py").write_text("# %% [markdown]\n# # X\n\n# %%\n1\n")
     stale = say("build", "--check")
     assert stale.exit_code == 1
-    assert "chapters/01_x.ipynb" in stale.output
+    assert "chapters/99_x.ipynb" in stale.output
     assert "Run `interpwidgets build`" in stale.output
-    assert "Wrote chapters/01_x.ipynb" in say("build").output
+    assert "Wrote chapters/99_x.ipynb" in say("build").output
     assert say("build", "--check").exit_code == 0
 
 

@@ -130,7 +130,8 @@ class Machine(nn.Module):
     def forward(self, tokens: Tensor) -> Any:
         x = self.embed(tokens)
         mixed = self.mixer(x)  # whatever a hook has made of it: what is missing is not added
-        x = x + (mixed if isinstance(mixed, Tensor) else sum(mixed))
+        parts = [mixed] if isinstance(mixed, Tensor) else mixed
+        x = x + sum(part / (at + 1) for at, part in enumerate(parts))
         x = x + self.mlp(x)
         return SimpleNamespace(logits=self.unembed(self.stop(x)))
 
