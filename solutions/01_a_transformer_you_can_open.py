@@ -3,7 +3,7 @@
 #
 # ![A wide blue line, the residual stream, runs from left to right, from the words "The dogs near the tree" to the next word, "are". Below it stand embed, then attention and MLP of layer 0, dots, attention and MLP of layer 3, norm and unembed. From the stream an arrow leads down into each half of a layer through a small norm, and an orange arrow leads back up with a plus.](pictures/one_stream.png)
 #
-# A language model of four layers fits on a page. You will write it, line by line: about fifty lines of your own. Then you
+# A language model of four layers fits on a page. You will write it, line by line: some twenty-five lines of your own. Then you
 # put the weights of a trained model into it, and it writes stories. It is the same arithmetic as GPT-2, only smaller.
 #
 # **You will be able to**
@@ -800,7 +800,7 @@ figure(
 #
 # Look at the bars. Without MLP 0 the answer turns round, to *John*. Without attention 1 or 2 the model is *surer* of Mary
 # than before: what they write speaks against her, or the layers after them lean on it. Zero is also a strange thing to put
-# there: no run of the model ever has it.
+# there: the layers after it were never trained on that.
 #
 # What may you conclude from such a bar?
 
@@ -866,7 +866,7 @@ print(f"log-probabilities before and after folding differ by at most {fold_gap:.
 
 # %% [markdown]
 # Other weights, the same model. The `HookedTransformer` of TransformerLens does this when it loads a model, unless told
-# otherwise; `interpwidgets.models.folding.fold_norms` does it to any model of ours, the last norm included.
+# otherwise; `interpwidgets.models.folding.fold_norms` does it to whole models, the last norm included.
 #
 # ## Train one
 #
