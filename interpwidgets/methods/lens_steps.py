@@ -118,7 +118,7 @@ def rank_of(logits: Float[Tensor, "*lead vocab"], tokens: Int[Tensor, "*lead"]) 
     return (logits > own).sum(-1)
 
 
-def kl_to_end(logits: Float[Tensor, "stage *lead vocab"]) -> Float[Tensor, "stage *lead"]:
+def kl_to_end(logits: Float[Tensor, "stage *lead vocab"]) -> Float[Tensor, " stage *lead"]:
     """KL(what the last stage says || what each stage says), in nats.
 
     Source: Belrose et al. 2023, "Eliciting Latent Predictions from Transformers with the Tuned Lens".

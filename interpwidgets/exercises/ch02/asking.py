@@ -24,7 +24,9 @@ def small_model(seed: int) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = GPT2Config(n_layer=3, n_head=2, n_embd=D_MODEL, vocab_size=VOCAB, n_positions=16)
+        config = GPT2Config(
+            n_layer=3, n_head=2, n_embd=D_MODEL, vocab_size=VOCAB, n_positions=16, bos_token_id=None, eos_token_id=None
+        )
         config.initializer_range = 0.4
         model: Any = GPT2LMHeadModel(config)
     return model.eval()
@@ -159,9 +161,11 @@ ASK_THE_MODEL = Exercise(
     ],
     hints=[
         "One prompt for each row, side by side, and an edit that puts row i into prompt i.",
-        '`prompt.expand(n, -1)` makes n of it. `Tap(model, edits={("resid_pre", layer): put_in})` calls your put_in with the '
+        '`prompt.expand(n, -1)` makes n of it. `Tap(model, edits={("resid_pre", layer): put_in})` calls your put_in '
+        "with the "
         "stream, [row, position, d_model]; write into it and return it.",
-        "prompts = the prompt, once for each row\nput_in(stream): stream at position `at`, all rows = residual; return stream\n"
+        "prompts = the prompt, once for each row\nput_in(stream): stream at position `at`, all rows = residual; "
+        "return stream\n"
         "with no gradients and a tap with that edit before the layer: logits = what the model says to prompts\n"
         "return the logits of the last position",
     ],
@@ -254,14 +258,18 @@ WEIGHT_GRADIENT = Exercise(
         Mistake(
             "the last token alone",
             lambda x, d: torch.einsum("bi,bo->io", x[:, -1], d[:, -1]),
-            "You take the last token. Earlier ones have a part in the loss as well, through the attention of later layers.",
+            "You take the last token. Earlier ones have a part in the loss as well, through the attention of later "
+            "layers.",
             "Next: which axes does your sum go over?",
         ),
     ],
     hints=[
-        "At one token the gradient is an outer product: every input times every output's slope. Add up over tokens and texts.",
-        "In an einsum, text and position are shared and go; inputs and outputs stay: which letters stand after the arrow?",
-        "for each text and position: the outer product of x and d there, [inputs, outputs]\nresult = the sum of all of them",
+        "At one token the gradient is an outer product: every input times every output's slope. Add up over tokens "
+        "and texts.",
+        "In an einsum, text and position are shared and go; inputs and outputs stay: which letters stand after the "
+        "arrow?",
+        "for each text and position: the outer product of x and d there, [inputs, outputs]\nresult = the sum of all "
+        "of them",
     ],
     first_step="Write the outer product of [1, 2] and [1, 0], and that of [0, 3] and [10, 1].",
     accepted=[

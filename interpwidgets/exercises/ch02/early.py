@@ -84,7 +84,8 @@ LENS_LOGITS = Exercise(
         Mistake(
             "the scale of the last stage, for all",
             _scaled_by_the_end,
-            "You divide every stage by the scale of the last one. That is right for parts that have to add up; a lens asks "
+            "You divide every stage by the scale of the last one. That is right for parts that have to add up; a lens "
+            "asks "
             "what a model says that *ends* here, and such a model has a norm of its own.",
             "Next: whose standard deviation does stage 0 need?",
         ),
@@ -147,7 +148,8 @@ LENS_LOGITS = Exercise(
     ],
     hints=[
         "Do to every stage what the model does to the last one: the norm, then the unembedding.",
-        "Mean and variance go over the last axis, with keepdim=True, so that every vector has a scale of its own. (torch has "
+        "Mean and variance go over the last axis, with keepdim=True, so that every vector has a scale of its own. "
+        "(torch has "
         "`layer_norm` for all of that; do it by hand once.)",
         "centred = stages less their mean over d_model\nscale = root of (variance of stages + epsilon)\n"
         "result = (centred / scale * weight + bias) @ W_U",
@@ -230,7 +232,8 @@ RANK_OF = Exercise(
             lambda logits, tokens: logits.argsort(dim=-1, descending=True, stable=True).gather(-1, tokens[..., None])[
                 ..., 0
             ],
-            "`argsort` tells which token is first, second, ... You look up entry `token` of that list: which token has this "
+            "`argsort` tells which token is first, second, ... You look up entry `token` of that list: which token "
+            "has this "
             "rank, not which rank has this token.",
             "Next: print argsort for the first case beside the logits.",
         ),
@@ -257,7 +260,8 @@ RANK_OF = Exercise(
     ],
     hints=[
         "No sorting is needed: count the logits that are higher than the token's own.",
-        "`logits.gather(-1, tokens[..., None])` is the token's own logit, with an axis of length 1 where the vocabulary was, so "
+        "`logits.gather(-1, tokens[..., None])` is the token's own logit, with an axis of length 1 where the "
+        "vocabulary was, so "
         "it can be compared with all of them.",
         "own = the logit of the token, [..., 1]\nrank = how many of logits > own, along the vocabulary",
     ],
@@ -370,20 +374,23 @@ KL_TO_END = Exercise(
         Mistake(
             "a softmax along another axis",
             lambda logits: (logits[-1].softmax(-1) * (logits.log_softmax(0)[-1] - logits.log_softmax(0))).sum(-1),
-            "Your logarithms come from a softmax over the stages. The probabilities of all tokens, at one place, sum to one.",
+            "Your logarithms come from a softmax over the stages. The probabilities of all tokens, at one place, sum "
+            "to one.",
             "Next: which axis of logits is the vocabulary?",
         ),
         Mistake(
             "a logarithm of 0",
             lambda logits: (logits.softmax(-1)[-1] * (logits.softmax(-1)[-1].log() - logits.softmax(-1).log())).sum(-1),
-            "First softmax, then log: a probability too small for the number format becomes 0, its logarithm -infinity.",
+            "First softmax, then log: a probability too small for the number format becomes 0, its logarithm "
+            "-infinity.",
             "Next: look for a function of torch that does both in one step.",
         ),
     ],
     hints=[
         "KL(end || here) is the mean, weighted with the probabilities of the end, of log p(end) - log p(here).",
         "`log_softmax(-1)` gives all logarithms at once; entry -1 is the end. It fits beside every stage by itself.",
-        "here = log-probabilities of all stages\nend = the last of them\nresult = sum over the vocabulary of exp(end) * (end "
+        "here = log-probabilities of all stages\nend = the last of them\nresult = sum over the vocabulary of exp(end) "
+        "* (end "
         "- here)",
     ],
     first_step="For the first case: 0.9 * log(0.9 / 0.5) + 0.1 * log(0.1 / 0.5) is the first number.",

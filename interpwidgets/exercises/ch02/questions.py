@@ -14,7 +14,8 @@ CUT_OFF = Question(
         ),
         Option(
             "Still Luke, about as surely",
-            "The comma has read both names, and the end reads the comma. Information takes detours, and a direct look is "
+            "The comma has read both names, and the end reads the comma. Information takes detours, and a direct look "
+            "is "
             "only one of the ways.",
             right=True,
         ),
@@ -32,7 +33,8 @@ CUT_OFF = Question(
 BEFORE_LAYER_0 = Question(
     id="02.B",
     title="The lens before layer 0",
-    text="storylm uses one matrix twice: it looks words up in it (embedding), and reads logits from it (unembedding). You "
+    text="storylm uses one matrix twice: it looks words up in it (embedding), and reads logits from it (unembedding). "
+    "You "
     "hold the logit lens to the stream before layer 0, above the word `necklace`. Which word is on top?",
     options=[
         Option(
@@ -59,7 +61,8 @@ BEFORE_LAYER_0 = Question(
 WHICH_LOCALISES = Question(
     id="02.C",
     title="To localise or to decode",
-    text="The Primer sorts methods into two families: some *localise* a behaviour, they say which parts of input or model "
+    text="The Primer sorts methods into two families: some *localise* a behaviour, they say which parts of input or "
+    "model "
     "are responsible for it; others *decode*, they say what information a vector holds. Which of your functions "
     "localises?",
     options=[
@@ -69,7 +72,8 @@ WHICH_LOCALISES = Question(
         ),
         Option(
             "`cut_edges`",
-            "It takes a part away and watches the answer. So does `direct_attribution` localise, without taking anything "
+            "It takes a part away and watches the answer. So does `direct_attribution` localise, without taking "
+            "anything "
             "away; where the two disagree, believe the one that intervenes.",
             right=True,
         ),

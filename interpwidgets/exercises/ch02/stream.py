@@ -86,7 +86,8 @@ RESIDUAL_PARTS = Exercise(
     ],
     hints=[
         "The start, then attention and MLP in turn: 1 + 2 x layers parts.",
-        "`torch.stack([attn_out, mlp_out], 1)` puts the two of each layer side by side: [layer, 2, ...]. `.flatten(0, 1)` "
+        "`torch.stack([attn_out, mlp_out], 1)` puts the two of each layer side by side: [layer, 2, ...]. `.flatten(0, "
+        "1)` "
         "makes one axis of the first two.",
         "pairs = attention and MLP of each layer, side by side, as one axis\nparts = start, with an axis in front, and "
         "then the pairs",
@@ -240,7 +241,8 @@ FROZEN_NORM = Exercise(
         Mistake(
             "a scale for each part",
             lambda parts, weight, epsilon: (parts - parts.mean(-1, keepdim=True)) / _scale(parts, epsilon) * weight,
-            "You give every part a norm of its own. The model divides once, by a number that depends on the whole stream.",
+            "You give every part a norm of its own. The model divides once, by a number that depends on the whole "
+            "stream.",
             "Next: add your parts up. Is that what the norm makes of the stream?",
         ),
         Mistake(
@@ -296,9 +298,11 @@ FROZEN_NORM = Exercise(
     ],
     hints=[
         "Only the scale ties the parts together. Take it from their sum; all else is done to each part alone.",
-        "stream = parts.sum(0). Its scale is the root of (variance + epsilon); `var(-1, correction=0)` is the variance that a "
+        "stream = parts.sum(0). Its scale is the root of (variance + epsilon); `var(-1, correction=0)` is the "
+        "variance that a "
         "norm means. Keep an axis for d_model when you divide.",
-        "scale = root of (variance of the sum of all parts + epsilon)\ncentred = each part less its own mean over d_model\n"
+        "scale = root of (variance of the sum of all parts + epsilon)\ncentred = each part less its own mean over "
+        "d_model\n"
         "result = centred / scale * weight",
     ],
     first_step="Add the parts up: that is the stream whose scale you need.",
@@ -417,7 +421,8 @@ DIRECT_ATTRIBUTION = Exercise(
     ],
     hints=[
         "A logit is a dot product with a column of W_U. A lead is a dot product with the difference of two columns.",
-        "W_U[:, right] has a column for each text: [d_model, batch]. In an einsum, the text is shared by both sides and "
+        "W_U[:, right] has a column for each text: [d_model, batch]. In an einsum, the text is shared by both sides "
+        "and "
         'stays, d_model goes: "pbd,db->pb".',
         "direction = columns of right less columns of wrong: one for each text\n"
         "result = dot product of every part with the direction of its text",
@@ -585,7 +590,8 @@ CUT_EDGES = Exercise(
     ],
     hints=[
         "Copy the pattern, put a 0 into one cell of each text, for all heads; then make every row sum to one again.",
-        "texts = torch.arange(batch). `pattern[texts, :, query, key]` are the cells: query[0] and key[0] in text 0, and so "
+        "texts = torch.arange(batch). `pattern[texts, :, query, key]` are the cells: query[0] and key[0] in text 0, "
+        "and so "
         "on. `.clamp(min=1e-12)` keeps a sum from being 0.",
         "copy pattern\nthe cells of each text's query and key, in all heads = 0\n"
         "return the copy / its sums over the keys, where a sum of 0 does no harm",

@@ -231,7 +231,8 @@ TRAIN_TRANSLATOR = Exercise(
         Mistake(
             "averaged over the vocabulary too",
             _descended(lambda goal, said: (goal.exp() * (goal - said)).mean()),
-            "You average over the vocabulary as well. (`kl_div` does that with reduction='mean'; 'batchmean' does not.)",
+            "You average over the vocabulary as well. (`kl_div` does that with reduction='mean'; 'batchmean' does "
+            "not.)",
             "Next: a divergence is a sum over which axis?",
         ),
         Mistake(
@@ -269,10 +270,13 @@ TRAIN_TRANSLATOR = Exercise(
         ),
     ],
     hints=[
-        "Start from zeros. In each step: translate, read out, the mean divergence, its gradients, and a step against them.",
-        "`torch.zeros(..., requires_grad=True)` and `torch.autograd.grad(loss, [A, b])` give the slopes; or two Parameters and "
+        "Start from zeros. In each step: translate, read out, the mean divergence, its gradients, and a step against "
+        "them.",
+        "`torch.zeros(..., requires_grad=True)` and `torch.autograd.grad(loss, [A, b])` give the slopes; or two "
+        "Parameters and "
         "`torch.optim.SGD` with momentum left at 0. What the end says does not change: read it once, before the loop.",
-        "A, b = zeros\ngoal = log-probabilities of readout(end)\nsteps times:\n    said = log-probabilities of the readout of "
+        "A, b = zeros\ngoal = log-probabilities of readout(end)\nsteps times:\n    said = log-probabilities of the "
+        "readout of "
         "the translated rows\n    loss = mean over rows of sum of exp(goal) * (goal - said)\n"
         "    A, b = each less rate * its gradient\nreturn A and b, without their history",
     ],
@@ -373,7 +377,8 @@ LENS_BIAS = Exercise(
         ),
     ],
     hints=[
-        "Average over all rows what the lens says; do the same with what the model says; then one divergence of the two.",
+        "Average over all rows what the lens says; do the same with what the model says; then one divergence of the "
+        "two.",
         "softmax(-1) makes probabilities, mean(0) averages them over the rows. Then the sum of p * (log p - log q).",
         "truth = mean over the rows of the probabilities of end\nsaid = mean over the rows of those of logits\n"
         "bias = sum of truth * (log truth - log said)",
@@ -434,7 +439,8 @@ ABLATE_DIRECTION = Exercise(
             lambda residual, direction: (
                 residual + ((residual @ direction).mean() - residual @ direction)[:, None] * direction
             ),
-            "You use the direction with its length. A direction twice as long is the same direction: bring it to length 1.",
+            "You use the direction with its length. A direction twice as long is the same direction: bring it to "
+            "length 1.",
             "Next: in the first case, how far along the first axis is row 0?",
         ),
         Mistake(
@@ -481,8 +487,10 @@ ABLATE_DIRECTION = Exercise(
     ],
     hints=[
         "How far each row goes along the direction is one number. Replace these numbers by their mean.",
-        "unit = the direction, of length 1. residual @ unit are the numbers. To change a number by c, add c * unit to its row.",
-        "unit = direction / its length\nalong = residual @ unit\nresult = residual + (mean of along - along), for each row, "
+        "unit = the direction, of length 1. residual @ unit are the numbers. To change a number by c, add c * unit to "
+        "its row.",
+        "unit = direction / its length\nalong = residual @ unit\nresult = residual + (mean of along - along), for "
+        "each row, "
         "times unit",
     ],
     first_step="Work out how far along the direction the two rows of the first case are.",
