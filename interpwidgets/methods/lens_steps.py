@@ -182,7 +182,7 @@ def ablate_direction(
 
     How much a prediction changes is the influence of a direction. Source: Belrose et al. 2023.
     """
-    unit = direction / direction.norm()
+    unit: Tensor = direction / direction.norm()
     along = residual @ unit
     return residual + (along.mean() - along)[:, None] * unit
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpwidgets.course.exercise import Answer, Arguments, Case, Exercise, Mistake, Property
+from interpwidgets.course.exercise import Arguments, Case, Exercise, Mistake, Property
 from interpwidgets.exercises.ch02.inputs import Make, drawn, laid_out, on, placed, randn
 from interpwidgets.methods.lens_steps import ablate_direction, lens_bias, train_translator, translate
 
@@ -99,7 +99,10 @@ def _forward(goal: Tensor, said: Tensor) -> Tensor:
     return (goal.exp() * (goal - said)).sum(-1).mean()
 
 
-def _descended(loss: Any = _forward, up: bool = False, start: str = "zeros", extra: int = 0) -> Answer:
+Train = Callable[[Tensor, Tensor, Readout, int, float], tuple[Tensor, Tensor]]
+
+
+def _descended(loss: Any = _forward, up: bool = False, start: str = "zeros", extra: int = 0) -> Train:
     def train(residual: Tensor, end: Tensor, readout: Readout, steps: int, rate: float) -> tuple[Tensor, Tensor]:
         d = residual.shape[1]
         A, b = residual.new_zeros(d, d), residual.new_zeros(d)

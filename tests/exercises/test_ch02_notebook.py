@@ -1,0 +1,196 @@
+"""Chapter 02 keeps its word: what its text says about storylm is what its cells find."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from interpwidgets.course.chapters import find
+from interpwidgets.course.run import run
+from interpwidgets.exercises.ch02 import EXERCISES, QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+STORIES = Path(os.environ.get("INTERPWIDGETS_STORIES260K", ROOT.parent / "shared/models/stories260K"))
+
+
+def cells(shelf: Any, kind: str) -> dict[str, str]:
+    found = nbformat.read(find("02", shelf), as_version=4).cells
+    return {cell.id: re.sub(r"(?m)^    %pip.*$", "    pass", cell.source) for cell in found if cell.cell_type == kind}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_progress_and_one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTERPWIDGETS_HOME", str(tmp_path_factory.mktemp("home")))
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the cells of the solved chapter leave behind, run one after the other."""
+    torch.manual_seed(0)
+    found: dict[str, Any] = {}
+    for source in cells("solutions", "code").values():
+        exec(source, found)
+    return found
+
+
+# -- the claims, in the order of the chapter -------------------------------------------------------------------------
+
+
+def test_the_model_says_luke(names: dict[str, Any]) -> None:
+    assert names["chances"][names["luke"]] > 0.99
+
+
+def test_parts_add_up_and_the_stream_grows(names: dict[str, Any]) -> None:
+    lengths = names["lengths"].tolist()
+    assert lengths == sorted(lengths)
+    assert lengths[1] > 10 * lengths[0]  # most of all in layer 0
+    assert names["shares"].sum().item() == pytest.approx(names["lead"], abs=0.1)
+
+
+def test_the_last_mlp_speaks_loudest_and_no_head_to_speak_of(names: dict[str, Any]) -> None:
+    shares = names["shares"]
+    assert int(shares.argmax()) == 8
+    assert shares[8] > 0.5 * names["lead"]
+    assert names["by_head"].abs().max() < 0.1 * names["lead"]
+
+
+def test_cuts_show_which_way_the_name_came(names: dict[str, Any]) -> None:
+    lead, right = names["mean_lead"], names["still_right"]
+    whole = lead["nothing"]
+    assert right["nothing"] == right["end to both first names"] == 1
+    assert lead["end to both first names"] > 0.9 * whole
+    assert 0.35 * whole < lead["end to the end of clause 1"] < 0.65 * whole
+    assert lead["end to the giver's second naming"] < 0.1 * whole
+    assert lead["end of clause 1 to the receiver"] < 0.15 * whole
+    assert lead["end of clause 1 to the giver"] > whole
+
+
+def test_what_question_a_promises_holds_for_its_sentence(names: dict[str, Any]) -> None:
+    end = names["tokens"].shape[1] - 1
+
+    def cut(pattern: torch.Tensor) -> torch.Tensor:
+        for key in (2, 4):
+            pattern = names["cut_edges"](pattern, torch.tensor([end]), torch.tensor([key]))
+        return pattern
+
+    with torch.no_grad(), names["Tap"](names["model"], edits={"pattern": cut}):
+        said = names["model"](names["tokens"]).logits[0, -1]
+    assert int(said.argmax()) == int(names["luke"])
+    assert (said[names["luke"]] - said[names["eva"]]).item() == pytest.approx(names["lead"], abs=0.5)
+    assert [option.right for option in QUESTIONS[0].options].index(True) == 1
+
+
+def test_the_lens_says_the_word_itself_then_eva_then_luke(names: dict[str, Any]) -> None:
+    top = names["early"].argmax(-1)
+    assert torch.equal(top[0], names["tokens"][0])  # question B, at every word
+    assert [option.right for option in QUESTIONS[1].options].index(True) == 2
+    assert names["model"].tokenizer.decode([int(top[1, -1])]).strip() == "Nina"
+    assert int(top[2, -1]) == int(names["eva"])
+    assert int(top[3, -1]) == int(top[4, -1]) == int(names["luke"])
+    assert names["ranks"]["Luke"][3:] == [0, 0]
+    assert names["ranks"]["Eva"][2] == 0
+
+
+def test_each_layer_leaves_less_missing_and_training_leaves_less_still(names: dict[str, Any]) -> None:
+    missing, tuned = names["missing"], names["missing_tuned"]
+    assert 17 < missing[0] < 19.5  # eighteen nats
+    assert (missing[:-1] > missing[1:]).all()
+    assert (tuned[:4] < missing[:4]).all()
+    assert tuned[0] < 0.25 * missing[0]  # most of it was the lens's own fault
+
+
+def test_the_tuned_lens_is_less_biased_after_layers_and_not_before_them(names: dict[str, Any]) -> None:
+    logit, tuned = names["bias"]["logit lens"], names["bias"]["tuned lens"]
+    assert all(tuned[stage] < 0.4 * logit[stage] for stage in (1, 2, 3))
+    assert logit[0] < tuned[0]
+
+
+def test_the_logit_lens_agrees_better_with_what_matters_to_the_model(names: dict[str, Any]) -> None:
+    logit, tuned = names["agreement"].tolist()
+    assert logit > tuned > 0.2
+    assert logit > 0.6
+
+
+def test_a_patchscope_reads_early_layers_better_than_the_logit_lens(names: dict[str, Any]) -> None:
+    top, nats = names["same_top"], names["nats"]
+    for stage in (1, 2):
+        assert top["patchscope"][stage] > top["logit lens"][stage] + 0.15
+        assert nats["patchscope"][stage] < 0.5 * nats["logit lens"][stage]
+        assert abs(top["patchscope"][stage] - top["tuned lens"][stage]) < 0.1
+    assert top["tuned lens"][0] > top["patchscope"][0]
+
+
+def test_a_city_comes_too_late_after_layer_0(names: dict[str, Any]) -> None:
+    assert len(names["there"]) >= 4
+    assert names["got"] == [1, 0, 0, 0]
+
+
+def test_the_gradient_is_a_sum_of_low_rank_that_speaks_of_eva(names: dict[str, Any]) -> None:
+    assert torch.allclose(names["mine"], names["theirs"], rtol=1e-3, atol=1e-6)
+    assert torch.linalg.matrix_rank(names["mine"]) <= names["tokens"].shape[1]
+    top = names["learned"].shift.top_tokens[:, 0, -1, 0]
+    assert (top[1:] == names["eva"]).all()
+    assert not (names["learned"].shift.bottom_tokens[3, 0, -1] == names["luke"]).any()
+
+
+def test_the_first_screen_counts_right() -> None:
+    text = "\n".join(cells("chapters", "markdown").values())
+    assert f"{len(EXERCISES)} exercises, {len(QUESTIONS)} questions" in text
+    hours = int(re.search(r"(\d) h", text).group(1))  # type: ignore[union-attr]
+    assert -10 <= 60 * hours - sum(exercise.minutes for exercise in EXERCISES) <= 40
+
+
+# -- solved and unsolved ---------------------------------------------------------------------------------------------
+
+
+def test_every_check_of_the_solved_chapter_passes(names: dict[str, Any]) -> None:
+    for exercise in EXERCISES:
+        verdict = names["check"](exercise.id, names[exercise.name])
+        assert verdict.passed, (exercise.id, verdict.headline)
+
+
+def test_every_check_of_the_unsolved_chapter_says_where_to_start() -> None:
+    found: dict[str, Any] = {}
+    code = cells("chapters", "code")
+    exec(code["setup"], found)
+    for exercise in EXERCISES:
+        cell = f"ex-{exercise.id.replace('.', '-')}"
+        exec(code[cell], found)
+        verdict = eval(code[f"{cell}-check"], found)
+        assert verdict.state == "unstarted", exercise.id
+        assert "Traceback" not in repr(verdict)
+
+
+def test_every_picture_has_a_description() -> None:
+    pictures = re.findall(r"!\[([^\]]*)\]", "\n".join(cells("chapters", "markdown").values()))
+    assert pictures
+    assert all(len(alt) > 40 for alt in pictures)
+
+
+@pytest.mark.slow
+def test_the_solved_chapter_runs_offline_within_four_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    begin = monotonic()
+    run(find("02", "solutions"), tmp_path / "out.ipynb")
+    assert monotonic() - begin < 240
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STORIES.exists(), reason="stories260K is not beside the clone")
+def test_the_optional_cells_run_on_a_model_in_a_directory(names: dict[str, Any]) -> None:
+    found = dict(names, MODEL=str(STORIES))
+    exec(cells("solutions", "code")["real"], found)
+    kl = found["real_lens"].kl.mean((1, 2))
+    assert kl[-1] < 1e-4
+    assert kl[0] > kl[-2]
