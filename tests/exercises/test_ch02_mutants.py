@@ -56,7 +56,7 @@ def _parts(g: torch.Generator) -> tuple[Any, ...]:
 
 
 def _norm(g: torch.Generator) -> tuple[Any, ...]:
-    *shape, d = *_ints(g, 1, 4, 3), *_ints(g, 2, 6, 1)
+    *shape, d = *_ints(g, 1, 4, _ints(g, 1, 3, 1)[0]), *_ints(g, 2, 6, 1)
     return _normal(g, *shape, d) + 1, _normal(g, d), float(torch.rand(1, generator=g))
 
 
@@ -86,7 +86,7 @@ def _said(g: torch.Generator) -> tuple[Any, ...]:
 
 
 def _logits(g: torch.Generator) -> tuple[Any, ...]:
-    return (2 * _normal(g, *_ints(g, 1, 4, 3), *_ints(g, 2, 7, 1)),)
+    return (2 * _normal(g, *_ints(g, 1, 4, _ints(g, 2, 3, 1)[0]), *_ints(g, 2, 7, 1)),)
 
 
 def _rows(g: torch.Generator) -> tuple[Any, ...]:

@@ -233,6 +233,7 @@ FROZEN_NORM = Exercise(
         ),
         Case("5 parts, 2 texts, 3 tokens, d_model 4", _norm_case(5, 2, 3, 4)),
         Case("a large epsilon", _norm_case(3, 2, 4, 6, epsilon=0.5)),
+        Case("at one position: [part, text, d_model]", _norm_case(5, 3, 4)),
         Case("one part, which is the whole stream", _norm_case(1, 2, 3, 5)),
         Case("a single text of one token", _norm_case(7, 1, 1, 4)),
         Case("float64", _norm_case(3, 2, 3, 4, dtype=torch.float64)),
