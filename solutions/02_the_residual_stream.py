@@ -39,6 +39,7 @@ from interpwidgets.methods.attribution import logit_attribution
 from interpwidgets.methods.backward_lens import backward_lens, gradient_factors
 from interpwidgets.methods.lens import logit_lens
 from interpwidgets.models.anatomy import anatomy
+from interpwidgets.widgets.figure import ACCENT, SERIES_2, SERIES_3
 
 model = load("storylm")
 parts_of = anatomy(model)
@@ -135,7 +136,7 @@ for name, length in zip(STAGES, lengths, strict=True):
 # %% [markdown]
 # The stream grows, most of all in layer 0. What was written early stays in it, but becomes a smaller and smaller share of the whole.
 #
-# ## Who speaks for Luke?
+# ## A logit is a sum, too
 #
 # The logits are read from the last stage: first a norm, then the unembedding *W*<sub>U</sub>. A dot product of a sum is a sum of dot
 # products, so every part has a share in every logit. Only the norm stands in the way:
@@ -198,7 +199,14 @@ lead = (logits[0, -1, luke] - logits[0, -1, eva]).item()
 print(f"the parts together {shares.sum():.2f}, the lead itself {lead:.2f}")  # the bias of the norm adds the rest
 
 bars = go.Figure(
-    go.Waterfall(x=[*names, "all"], y=[*shares.tolist(), 0], measure=["relative"] * len(names) + ["total"])
+    go.Waterfall(
+        x=[*names, "all"],
+        y=[*shares.tolist(), 0],
+        measure=["relative"] * len(names) + ["total"],
+        increasing_marker_color=SERIES_2,
+        decreasing_marker_color=SERIES_3,
+        totals_marker_color=ACCENT,
+    )
 )
 bars.update_layout(xaxis_title="part", yaxis_title="lead of Luke, logits")
 figure(
@@ -351,7 +359,7 @@ def lens_logits(
 check("02.6", lens_logits)
 
 # %% [markdown]
-# **Use it.** Your logits fill the widget. Click a cell; hover a word; the last column is the one whose end we know.
+# **Use it.** Your logits fill the widget. Click a cell; hover a word. The last column belongs to `to`, where the name is decided.
 
 # %% id="lens"
 
@@ -367,7 +375,7 @@ LogitLens(words, top.indices, top.values, vocab=model.tokenizer, layers=STAGES, 
 
 # %% [markdown]
 # Before layer 0 every word says itself. After layer 0 the words say what *kind* of word comes: a name after `to`, but any name. After layer 1, at the end, *Eva* is on
-# top: the wrong one. Only then comes Luke.
+# top: the wrong one. Only then comes Luke. So the model changes its mind? Remember this row.
 #
 # ### 02.7 · How far from the top?
 #
@@ -518,10 +526,10 @@ figure(
 )
 
 # %% [markdown]
-# At every stage the trained lens misses less, and most of the eighteen nats were the lens's own fault. `interpwidgets.methods.tuned_lens` trains with momentum,
-# as the paper's authors do, and gets a little further.
+# At every stage the trained lens misses less, and most of the eighteen nats were the lens's own fault. (`interpwidgets.methods.tuned_lens` trains with momentum and a rate that
+# shrinks, as the paper's authors do.)
 #
-# Your lens can drive the widget. Switch between the two and compare the first rows.
+# Your lens can drive the widget. Switch between the two, and compare the last column after layer 1: where the logit lens said *Eva*, your lens says *Luke*. The model did not change its mind.
 
 # %% id="tuned-widget"
 LogitLens.from_model(model, TEXT, lens={"tuned": my_tuned_lens, "logit": None}, caption="your tuned lens on storylm")
@@ -615,7 +623,12 @@ print(f"agreement with the model: logit lens {agreement[0]:.2f}, tuned lens {agr
 dots = go.Figure()
 for name, column in (("logit lens", 1), ("tuned lens", 2)):
     dots.add_scatter(x=influence[:, 0].tolist(), y=influence[:, column].tolist(), mode="markers", name=name)
-dots.update_layout(xaxis_title="influence in the model, nats", yaxis_title="influence in the lens, nats")
+dots.update_layout(
+    xaxis_title="influence in the model, nats",
+    yaxis_title="influence in the lens, nats",
+    xaxis_type="log",
+    yaxis_type="log",
+)
 figure(
     dots,
     alt="Twenty directions. Further right: more influence on the model. Higher: more influence on the lens. Rank "
@@ -713,7 +726,10 @@ LogitLens.from_model(
 )
 
 # %% [markdown]
-# A patchscope misleads too. Put *Paris*, as it stands in *People in Paris*, into *The city of ... is in*, before each layer, and ask for the country:
+# Two things to see in the last column. After layer 1 the model itself says *Luke*, and is sure: what is left to do is left to the MLPs. And before that it says *Anna*, who is in the prompt and nowhere else. **A patchscope
+# answers with the vector and with the prompt**; where the one holds little, you hear the other.
+#
+# It can mislead in the other direction as well. Put *Paris*, as it stands in *People in Paris*, into *The city of ... is in*, before each layer, and ask for the country:
 
 # %% id="too-late"
 CITIES = {" Paris": " France", " Berlin": " Germany", " Rome": " Italy", " Tokyo": " Japan", " Moscow": " Russia"}
@@ -815,6 +831,7 @@ answer("02.C", 2)
 # | nonsense in early layers | another basis | a tuned lens, a patchscope |
 # | an unbiased lens | it says what came in | the divergence, position by position |
 # | a lens that reads X | nobody downstream reads X | take the direction out |
+# | a patchscope that says X | X is in its prompt | another prompt |
 # | a patch that changes nothing | it came too late | other layers, other positions |
 #
 # ## Optional: on a real model
@@ -845,6 +862,7 @@ else:
 # - **Causal basis extraction**: searching for the directions that matter most to a lens. We only tested directions that were there.
 # - **Attributes and multi-hop reasoning with patchscopes**, and larger models that explain smaller ones: Ghandeharioun et al. (2024). Our model answers a question about a city only
 #   if the city comes in before layer 0.
+# - *Later*: a waterfall that you can touch, with the norm frozen or not; a plotly figure stands in for it here.
 # - **Names of heads.** Why storylm does without name movers we do not know. Its card, `interpwidgets zoo show storylm`, says what was measured.
 #
 # ## Going further

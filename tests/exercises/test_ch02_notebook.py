@@ -131,6 +131,16 @@ def test_a_patchscope_reads_early_layers_better_than_the_logit_lens(names: dict[
     assert top["tuned lens"][0] > top["patchscope"][0]
 
 
+def test_after_layer_1_two_lenses_say_luke_where_the_logit_lens_says_eva(names: dict[str, Any]) -> None:
+    last, luke, anna = names["stages"][:, 0, -1:], int(names["luke"]), names["ids_of"](" Anna")
+    assert int(names["my_lens"](names["my_tuned_lens"]("resid_pre", 2, last[2])).argmax()) == luke
+    asked = [names["my_patchscope"]("resid_pre", stage, last[stage]).softmax(-1)[0] for stage in range(4)]
+    assert [int(said.argmax()) for said in asked] == [anna, anna, luke, luke]
+    assert asked[2][luke] > 0.8
+    assert anna in names["prompt"]
+    assert anna not in names["tokens"]
+
+
 def test_a_city_comes_too_late_after_layer_0(names: dict[str, Any]) -> None:
     assert len(names["there"]) >= 4
     assert names["got"] == [1, 0, 0, 0]
