@@ -53,7 +53,7 @@ parts_of.n_layers, parts_of.n_heads, parts_of.d_model
 # in all. `solution("02.1")` opens after a pass or three tries. `reset("02.1")` starts over. Hints are counted, never charged.
 #
 # **Red is normal.** Cells below an exercise use what you write in it. Until it is solved they stop, with `NotImplementedError` or
-# `NameError`. No check needs an exercise before it, so you can go on anywhere.
+# `NameError`. No check needs an exercise before it, so you can go on anywhere; the table at the end says where our version of each function lives.
 
 # %% id="sentence"
 TEXT = "When Luke and Eva were at the theater, Eva showed the blue necklace to"
@@ -676,7 +676,7 @@ def ask_the_model(
 check("02.13", ask_the_model)
 
 # %% [markdown]
-# **Use it.** We ask for the next word, in a text that has nothing to do with the stories, at its last position. So the vector meets the layers that it would have met, but sees another text.
+# **Use it.** We ask for the next word, at the last position of another text. So the vector meets the layers that it would have met, but sees another text.
 
 # %% id="asked"
 PROMPT = "One day Anna went to the park. It was a"
@@ -726,7 +726,7 @@ LogitLens.from_model(
 )
 
 # %% [markdown]
-# Two things to see in the last column. After layer 1 the model itself says *Luke*, and is sure: what is left to do is left to the MLPs. And before that it says *Anna*, who is in the prompt and nowhere else. **A patchscope
+# Two things to see in the last column. After layer 1 the model itself says *Luke*, and is sure, without another look at the sentence. And before that it says *Anna*, who is in the prompt and nowhere else. **A patchscope
 # answers with the vector and with the prompt**; where the one holds little, you hear the other.
 #
 # It can mislead in the other direction as well. Put *Paris*, as it stands in *People in Paris*, into *The city of ... is in*, before each layer, and ask for the country:
@@ -748,7 +748,7 @@ for layer in range(4):
     )
 
 # %% [markdown]
-# The very same vectors: before layer 0 the answer is right, before any later layer it is about the old city. By then `is` and `in` have already looked at
+# The very same vectors: before layer 0 the answer is right, before any later layer it is about Madrid, which stood there before. By then `is` and `in` have already looked at
 # the city. **Third lesson.** "Nothing was decoded" can mean that nobody was looking any more.
 #
 # ## Read it backward
@@ -808,7 +808,7 @@ for layer in range(4):
 
 # %% [markdown]
 # In layers 1 to 3 *Eva* is on top: the gradient holds the new answer in words, and one step would make every one of these MLPs say it louder here. The other end is worth less. You might expect *Luke* there; what stands
-# there are words that merely lie far from Eva in the unembedding. **A list of words is not yet an explanation.**
+# there is *pancakes*, of which nobody spoke. **A list of words is not yet an explanation.**
 #
 # ## Reading card: the Primer
 #
