@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interpwidgets import LogitLens, Tap, answer, check, figure, hint, load, progress, reset, solution
+from interpwidgets import AttentionHeads, LogitLens, Tap, answer, check, figure, hint, load, progress, reset, solution
 from interpwidgets.data.stories import samples
 from interpwidgets.data.stories.windows import annotated
 from interpwidgets.methods.attribution import logit_attribution
@@ -319,6 +319,31 @@ for name in leads:
 # - It reads the **comma** (or whatever ends the first clause) and the **second naming of the giver**. Without the one, about half of the lead is gone; without the other, all of it.
 # - The comma has gathered the names. Cut it off from the receiver, and next to nothing of the lead is left; cut it off from the giver, and the lead even grows.
 # - The last MLPs put the two together: *these two people, and not that one*. They write the answer, as you saw above.
+#
+# Now that you know which edges matter, you can see them. For each, the head that looks along it most, in the sentence about Luke:
+
+# %% id="see-edges"
+with torch.no_grad(), Tap(model, "pattern") as tap:
+    model(tokens)
+pattern = tap["pattern"][:, 0]  # [layer, head, query, key]
+COMMA, AGAIN, END = words.index(","), 10, len(words) - 1  # the comma, the second Eva, and `to`
+looks = {
+    "comma at Luke": (COMMA, 2),
+    "to at the comma": (END, COMMA),
+    "to at the second Eva": (END, AGAIN),
+    "to at Luke": (END, 2),
+}
+most = {}
+for name, (query, key) in looks.items():
+    layer, head = divmod(int(pattern[..., query, key].argmax()), parts_of.n_heads)
+    most[name] = layer, pattern[layer, head, query, key].item()
+    print(f"{name:21} L{layer} H{head} with {most[name][1]:.0%} of its attention")
+
+layer, head = divmod(int(pattern[..., END, COMMA].argmax()), parts_of.n_heads)
+AttentionHeads(words, pattern, layer=layer, head=head, caption="the head that reads the comma; its last row is the end")
+
+# %% [markdown]
+# In layer 0 the comma looks at Luke; in layer 1 one head of the end looks at the comma and at nothing else; and nobody at the end looks at Luke. Patterns suggest, cuts decide: chapter 3 is about that.
 #
 # **First lesson.** Direct attribution sees who writes, not who informs the writer.
 #

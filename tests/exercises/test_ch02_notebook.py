@@ -76,6 +76,16 @@ def test_cuts_show_which_way_the_name_came(names: dict[str, Any]) -> None:
     assert lead["end of clause 1 to the giver"] > whole
 
 
+def test_the_comma_looks_first_and_the_end_looks_at_the_comma(names: dict[str, Any]) -> None:
+    most = names["most"]
+    assert names["words"][names["AGAIN"]].strip() == "Eva"
+    assert most["comma at Luke"][0] == 0
+    assert most["comma at Luke"][1] > 0.3
+    assert most["to at the comma"][0] == 1
+    assert most["to at the comma"][1] > 0.95
+    assert most["to at Luke"][1] < 0.12
+
+
 def test_what_question_a_promises_holds_for_its_sentence(names: dict[str, Any]) -> None:
     end = names["tokens"].shape[1] - 1
 
