@@ -10,7 +10,7 @@
 # Where a head looks is no secret: it is a table of numbers. In six cells you will type a sentence of your own, read what the
 # model would say next, see every head on it, click on one, and hold the numbers behind your click in Python.
 #
-# **Time** 10 minutes. **You need** nothing else: no network, no GPU.
+# **Time** 10 minutes. **You need** nothing else: no network, no GPU. Words in **bold** are in the [glossary](glossary.md).
 #
 # ## Open the toolbox
 #

@@ -17,7 +17,7 @@
 # hidden where. There are few parts, and you will have had every one of them in your hands.
 #
 # **Time** 3 h 10 min, 17 exercises, 3 questions · **difficulty** ●●○○○ · **you need** Python, some torch, and what a matrix
-# product is. No network, no GPU.
+# product is. No network, no GPU. A word you do not know? The [glossary](glossary.md) has it.
 #
 # ## Open the toolbox
 

@@ -20,7 +20,7 @@
 # shows three that disagree, on a model where you can find out who is right.
 #
 # **Time** 3 h, 14 exercises, 3 questions · **difficulty** ●●○○○ · **you need** Python, some torch, and the parts of a
-# transformer (chapter 1). No network, no GPU.
+# transformer (chapter 1). No network, no GPU. A word you do not know? The [glossary](glossary.md) has it.
 #
 # ## Open the toolbox
 

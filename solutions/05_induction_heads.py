@@ -21,7 +21,7 @@
 # whole circuit apart.
 #
 # **Time** 2 h 45 min, 13 exercises, 3 questions · **difficulty** ●●●○○ · **you need** Python, some torch, and what an
-# attention pattern is (chapter 0). No network, no GPU.
+# attention pattern is (chapter 0). No network, no GPU. A word you do not know? The [glossary](glossary.md) has it.
 #
 # ## Open the toolbox
 
