@@ -19,7 +19,8 @@ Fixtures
     browser     one Chromium for the session: ``/usr/bin/chromium``, or the one that ``CHROMIUM`` names, or playwright's
                 own. Without any the tests are skipped; with ``INTERPWIDGETS_REQUIRE_BROWSER=1`` they fail.
     bridge      widgets of this process on a page without Jupyter (`Bridge`); ``bridge.kernel = False`` plays a dead one
-    notebook    one notebook in a real JupyterLab (`Notebook`)
+    colab, vscode    this process's widgets again, handed over as these two hosts do (`Colab`, `VSCode`)
+    notebook    one notebook in a real JupyterLab (`Notebook`); ``notebook7``: the same in Jupyter Notebook 7
     marimo      ``marimo(*cells) -> page``: an app of these cells, served by ``marimo run``
     executed    ``executed(*cells) -> notebook``: run without a page, its widgets saved in it
     exported    ``exported(*cells) -> page``: executed, through `export_html`, opened from disk with the network cut
@@ -48,6 +49,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
@@ -70,13 +72,17 @@ ARGUMENTS = (
 
 NOISE = ("Could not restore the debugger state",)  # JupyterLab's own complaint when a page leaves its kernel
 
+NOTEBOOK7_NOISE = (  # its settings registry as it loads (7.6.5), on a notebook without any widget too
+    "page error: Cannot read properties of undefined (reading 'schema')"
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything beside this file drives a browser; what drives a JupyterLab says so by its fixture."""
     for item in items:
         if HERE in Path(item.path).parents:
             item.add_marker("browser")
-            if "lab" in getattr(item, "fixturenames", ()):
+            if {"lab", "notebook7_server"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker("lab")
 
 
@@ -206,21 +212,31 @@ class Bridge:
     def reload(self) -> None:
         """A fresh page over the widgets that are open, as after a browser's reload."""
         self.page.goto(BRIDGE_URL)
-        self.page.add_script_tag(content=_base.static("host.js"), type="module")
-        self.page.wait_for_function("globalThis.interpwidgetsHost")
+        self._load_host(self.page)
         self._outbox.clear()
+        self._open_all()
+        self.pump()
+
+    def _load_host(self, place: Any) -> None:
+        place.add_script_tag(content=_base.static("host.js"), type="module")
+        place.wait_for_function("globalThis.interpwidgetsHost")
+
+    def _open_all(self) -> None:
         from ipywidgets.widgets.widget import _instances, _remove_buffers
 
         for model_id in self._comms:
             state, paths, buffers = _remove_buffers(_instances[model_id].get_state())
             self._publish(model_id, "comm_open", {"state": state, "buffer_paths": paths}, buffers)
-        self.pump()
 
     def show(self, widget: Any) -> Any:
         """One more view of a widget, in an element of its own; the Locator of that element."""
         self.pump()
+        return self._draw(self.page, widget)
+
+    def _draw(self, place: Any, widget: Any) -> Any:
+        """A view in the page or in one of its frames."""
         name = f"view-{uuid.uuid4().hex[:8]}"
-        self.page.evaluate(
+        place.evaluate(
             """([id, name]) => {
                 const el = document.createElement("div");
                 el.id = name;
@@ -229,7 +245,7 @@ class Bridge:
             }""",
             [widget.model_id, name],
         )
-        figure = self.page.locator(f"#{name}")
+        figure = place.locator(f"#{name}")
         self.until(lambda: figure.evaluate("el => el.childNodes.length"), 20)
         self.pump()
         return figure
@@ -289,7 +305,7 @@ class Bridge:
         self._inbox.append(message)
 
     def _serve(self, route: Any) -> None:
-        if route.request.url == BRIDGE_URL:
+        if re.fullmatch(r"http://localhost(:\d+)?/", route.request.url):
             route.fulfill(body=BRIDGE_PAGE, content_type="text/html")
         else:
             route.abort()
@@ -328,13 +344,147 @@ class Bridge:
                 Widget.close(_instances[model_id])
 
 
-@pytest.fixture
-def bridge(browser: Any) -> Iterator[Bridge]:
+@contextlib.contextmanager
+def played(host: type[Bridge], browser: Any) -> Iterator[Any]:
     with watched(browser) as (page, watch):
-        made = Bridge(page)
+        made = host(page)
         with made.connected():
             yield made
         nothing_outside(watch)
+
+
+@pytest.fixture
+def bridge(browser: Any) -> Iterator[Bridge]:
+    with played(Bridge, browser) as made:
+        yield made
+
+
+# -- tier 1, as hosts that cannot run here do it -------------------------------------------------------------------
+
+OTHER_HOST = """
+const own = (await import("data:text/javascript;base64,%(esm)s")).default;
+const cast = {
+    Uint8Array: (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength),
+    ArrayBuffer: (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength),
+}["%(buffers)s"];
+const known = new WeakMap();
+const handed = (value) => {
+    if (value === null || typeof value !== "object" || value.get) return value;
+    if (!known.has(value)) known.set(value, turned(value));
+    return known.get(value);
+};
+const turned = (value) => {
+    if (value instanceof DataView) return cast(value);
+    if (Array.isArray(value)) return value.some((item) => handed(item) !== item) ? value.map(handed) : value;
+    const items = ArrayBuffer.isView(value) ? [] : Object.entries(value);
+    if (!items.some(([, item]) => handed(item) !== item)) return value;
+    return Object.fromEntries(items.map(([name, item]) => [name, handed(item)]));
+};
+const get_model = (model) => async (id) => {
+    globalThis.asked = (globalThis.asked ?? 0) + 1;
+    if (globalThis.asked <= %(refusals)s) throw new Error("widget model not found");
+    return disguise(await model.widget_manager.get_model(id));
+};
+const disguise = (model) => {
+    const heard = new Map();
+    const hear = (handler) => {
+        if (!heard.has(handler)) heard.set(handler, (...values) => handler(...values.map(handed)));
+        return heard.get(handler);
+    };
+    return {
+        ...model,
+        get: (name) => handed(model.get(name)),
+        on: (names, handler) => model.on(names, hear(handler)),
+        off: (names, handler) => model.off(names, handler && hear(handler)),
+        widget_manager: %(manager)s ? { get_model: get_model(model) } : undefined,
+    };
+};
+export default { ...own, render: (context) => own.render({ ...context, model: disguise(context.model) }) };
+"""
+
+
+class OtherHost(Bridge):
+    """Hands the page's models to the widgets in another host's form.
+
+    buffers     what binary values are: "DataView" (as in Jupyter), "Uint8Array" or "ArrayBuffer"
+    manager     False: the model has no `widget_manager`
+    refusals    how often `get_model` rejects before it answers
+    """
+
+    buffers, manager, refusals = "DataView", True, 0.0
+
+    def _publish(self, comm_id: str, verb: str, data: dict[str, Any] | None, buffers: Any) -> None:
+        if verb == "comm_open" and data and "_esm" in data["state"]:
+            parts = {
+                "esm": base64.b64encode(data["state"]["_esm"].encode()).decode(),
+                "buffers": self.buffers,
+                "refusals": "Infinity" if self.refusals == float("inf") else self.refusals,
+                "manager": str(self.manager).lower(),
+            }
+            data = {**data, "state": {**data["state"], "_esm": OTHER_HOST % parts}}
+        super()._publish(comm_id, verb, data, buffers)
+
+
+class Colab(OtherHost):
+    """Bytes are Uint8Array; each view stands in a sandboxed frame of an origin of its own, with models of its own."""
+
+    buffers = "Uint8Array"
+
+    def reload(self) -> None:
+        self._outputs: list[Any] = []
+        self.page.goto(BRIDGE_URL)
+        self._outbox.clear()
+
+    def show(self, widget: Any) -> Any:
+        self.pump()
+        former, url = self._outputs, f"http://localhost:{8001 + len(self._outputs)}/"
+        self.page.evaluate(
+            """(url) => new Promise((loaded) => {
+                const frame = document.createElement("iframe");
+                frame.sandbox = "allow-scripts allow-same-origin allow-forms";
+                Object.assign(frame, { src: url, width: "1000", height: "900", onload: loaded });
+                document.querySelector("main").append(frame);
+            }).then(() => {})""",
+            url,
+        )
+        frame = self.page.frame(url=url)
+        self._load_host(frame)
+        self._outputs = [frame]  # the others have these models already
+        self._open_all()
+        self._deliver()
+        self._outputs = [*former, frame]
+        return self._draw(frame, widget)
+
+    def _call(self, verb: str, *arguments: Any) -> None:
+        plain = json.loads(json.dumps(arguments))
+        for frame in self._outputs:
+            frame.evaluate("([verb, ...rest]) => void globalThis.interpwidgetsHost[verb](...rest)", [verb, *plain])
+
+
+class VSCode(OtherHost):
+    """Bytes are ArrayBuffer; the body's class says the theme; a model is not found while the page still loads."""
+
+    buffers, refusals = "ArrayBuffer", 2
+
+    def reload(self) -> None:
+        super().reload()
+        self.colours("vscode-dark")
+
+    def colours(self, name: str) -> None:
+        self.page.evaluate("name => { document.body.className = name; }", name)
+
+
+@pytest.fixture
+def colab(browser: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Colab]:
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))  # by this Python code knows Colab
+    with played(Colab, browser) as made:
+        yield made
+
+
+@pytest.fixture
+def vscode(browser: Any) -> Iterator[VSCode]:
+    with played(VSCode, browser) as made:
+        yield made
 
 
 # -- tier 2: a real JupyterLab ------------------------------------------------------------------------------------
@@ -392,17 +542,18 @@ def _answers(url: str) -> bool:
 
 @dataclass
 class Lab:
+    """A running server.   page: where a notebook opens, by the name and the stem of its file"""
+
     url: str
     folder: Path
+    page: str
 
 
-@pytest.fixture(scope="session")
-def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab of this test run: no token, nothing of the user's, only on this machine."""
-    if importlib.util.find_spec("jupyterlab") is None:
-        missing("JupyterLab is not installed: pip install -c constraints.txt -e '.[test]'")
-    home, port = tmp_path_factory.mktemp("lab"), free_port()
-    folder, url = home / "notebooks", f"http://127.0.0.1:{port}"
+@contextlib.contextmanager
+def jupyter(application: str, home: Path, page: str, **own: Any) -> Iterator[Lab]:
+    """A Jupyter server of this test run: no token, nothing of the user's, only on this machine."""
+    port, folder = free_port(), home / "notebooks"
+    url = f"http://127.0.0.1:{port}"
     folder.mkdir()
     quiet = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
@@ -416,16 +567,34 @@ def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
         "ServerApp.disable_check_xsrf": True,
         "IdentityProvider.token": "",
         "LabApp.news_url": "",
-        "LabApp.expose_app_in_browser": True,
         "LabApp.extension_manager": "readonly",
+        **own,
     }
-    command = [sys.executable, "-m", "jupyterlab", "--allow-root", *(f"--{k}={v}" for k, v in settings.items())]
+    command = [sys.executable, "-m", application, "--allow-root", *(f"--{k}={v}" for k, v in settings.items())]
     with serving(command, f"{url}/api/status", home, home / "log.txt"):
-        yield Lab(url, folder)
+        yield Lab(url, folder, url + page)
+
+
+@pytest.fixture(scope="session")
+def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if importlib.util.find_spec("jupyterlab") is None:
+        missing("JupyterLab is not installed: pip install -c constraints.txt -e '.[test]'")
+    page = "/lab/workspaces/{stem}/tree/{name}?reset"  # a workspace of its own never restores the tabs of other tests
+    with jupyter("jupyterlab", tmp_path_factory.mktemp("lab"), page, **{"LabApp.expose_app_in_browser": True}) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def notebook7_server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if importlib.util.find_spec("notebook") is None:
+        missing("Jupyter Notebook is not installed: pip install -c constraints.txt -e '.[test]'")
+    own = {"JupyterNotebookApp.expose_app_in_browser": True}
+    with jupyter("notebook", tmp_path_factory.mktemp("notebook7"), "/notebooks/{name}", **own) as made:
+        yield made
 
 
 class Notebook:
-    """One notebook open in JupyterLab.   page: the playwright page   path: the file on disk"""
+    """One notebook open in JupyterLab or Notebook 7.   page: the playwright page   path: the file on disk"""
 
     def __init__(self, lab: Lab, page: Any) -> None:
         self.lab, self.page, self.watch = lab, page, page.watch
@@ -450,8 +619,8 @@ class Notebook:
         self._load()
 
     def _load(self) -> None:
-        name = self.path.name  # a workspace of its own never restores the tabs of other tests
-        self.page.goto(f"{self.lab.url}/lab/workspaces/{self.path.stem}/tree/{name}?reset")
+        name = self.path.name
+        self.page.goto(self.lab.page.format(name=name, stem=self.path.stem))
         opened = "name => window.jupyterapp?.shell?.currentWidget?.context?.path === name"
         self.page.wait_for_function(opened, arg=name, timeout=60_000)
         self.page.evaluate("""async () => {
@@ -508,14 +677,27 @@ class Notebook:
         )
 
 
-@pytest.fixture
-def notebook(lab: Lab, browser: Any) -> Iterator[Notebook]:
+@contextlib.contextmanager
+def opened(lab: Lab, browser: Any) -> Iterator[Notebook]:
     with watched(browser, viewport={"width": 1100, "height": 1400}) as (page, watch):
         made = Notebook(lab, page)
         yield made
         with contextlib.suppress(Exception):
             made.shut_down_kernel()
         nothing_outside(watch)
+
+
+@pytest.fixture
+def notebook(lab: Lab, browser: Any) -> Iterator[Notebook]:
+    with opened(lab, browser) as made:
+        yield made
+
+
+@pytest.fixture
+def notebook7(notebook7_server: Lab, browser: Any) -> Iterator[Notebook]:
+    with opened(notebook7_server, browser) as made:
+        yield made
+        made.watch.errors = [error for error in made.watch.errors if error != NOTEBOOK7_NOISE]
 
 
 # -- the other hosts ----------------------------------------------------------------------------------------------
