@@ -152,7 +152,7 @@ def test_the_page_asks_for_a_row_and_gets_its_numbers(heads, sent):
         heads._on_message({"type": "row", "id": request, "layer": 1, "head": head, "query": 4}, [])
     heads._on_message({"type": "row", "id": 9, "layer": 1, "head": 0, "query": 99}, [])
     (first, row), (_second, mean), (third, nothing) = messages
-    assert first["content"] == {"type": "row", "id": 7}
+    assert first["content"] == {"type": "row", "id": 7, "side": ""}
     np.testing.assert_array_equal(np.frombuffer(row[0], "<f4"), attention(6)[1, 1, 4])
     np.testing.assert_allclose(np.frombuffer(mean[0], "<f4"), attention(6)[1, :, 4].mean(0), rtol=1e-6)
     assert third["content"]["id"] == 9
