@@ -29,8 +29,7 @@ def ringed(compared: Comparison) -> tuple[int, ...]:
         return ()
     with np.errstate(all="ignore"):
         size = np.abs(difference_of(compared.target, compared.yours))
-    size = np.where(np.isnan(size), np.inf, size) * np.where(compared.differs, 1.0, 0.0)
-    size = np.where(np.isnan(size), 0.0, size)
+    size = np.where(compared.differs, np.where(np.isnan(size), np.inf, size), 0.0)
     return tuple(int(at) for at in np.unravel_index(int(np.argmax(size)), size.shape))
 
 

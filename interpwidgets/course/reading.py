@@ -109,11 +109,21 @@ def stopped(error: BaseException, answer: Any, case: str, seconds: float) -> Fai
         )
         return Failure("no exception", where, [told], advice, stop=stop)
     stop = Stop(lines, at, type(error).__name__, _message(error))
-    return Failure("no exception", where, [read(error)], _next(frame is not None), stop=stop)
+    return Failure("no exception", where, [read(error)], _next(error, frame is not None), stop=stop)
 
 
-def _next(inside: bool) -> str:
-    return "print the shapes in the line before." if inside else "compare how your code is called with what is asked."
+_STEPS = [  # what to do next, by what an error says
+    (r"leaf Variable that requires grad", "make the step under torch.no_grad(), or make a new tensor."),
+    (r"dtype|same type|but found", "print the dtypes in the line before."),
+    (r"shape|size|dimension|dim |index|broadcast|subscripts", "print the shapes in the line before."),
+]
+
+
+def _next(error: BaseException, inside: bool) -> str:
+    if not inside:
+        return "compare how your code is called with what is asked."
+    said = (step for pattern, step in _STEPS if re.search(pattern, str(error)))
+    return next(said, "print what that line works with, in the line before.")
 
 
 def _loops(lines: list[tuple[int, str]]) -> bool:
