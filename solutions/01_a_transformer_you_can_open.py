@@ -52,7 +52,8 @@ print(f"{model.config.n_layer} layers of {model.config.n_head} heads, a stream o
 # ours: `from interpwidgets.methods.transformer import layer_norm`, for example. The table at the end says where each of
 # them lives.
 #
-# The signatures tell you shapes: `Float[Tensor, "batch position d_model"]` is a tensor of fractions with those three axes.
+# The signatures tell you shapes: `Float[Tensor, "batch position d_model"]` is a tensor of floating-point numbers with
+# those three axes.
 #
 # ## Words become vectors
 #
@@ -75,7 +76,7 @@ print("words  ", names(tokens[0]))
 # `<s>` stands at the beginning of every text. Here nearly every word is one token; large vocabularies also have pieces of
 # words.
 #
-# ### 01.1 · Numbers for words
+# ### 01.1 · Vectors for words
 #
 # Two tables were learned: `W_E` has a row for every token, `W_pos` a row for every place in the text. The vector that
 # starts at a position is the sum of its two rows. (In the names, E is for *embedding*; later U will be for *unembedding*.)
@@ -97,9 +98,9 @@ def embed(
 check("01.1", embed)
 
 # %% [markdown]
-# **Use it.** Words are now points in a space of 128 dimensions. Do *directions* mean something there? Go from *dog* to
-# *dogs*, and take the same step from *cat*. Which word is in the direction that you reach? (Longer vectors do not count
-# more: only the angle does.)
+# **Look at the table.** In `W_E` words are points in a space of 128 dimensions. Do *directions* mean something there? Go
+# from *dog* to *dogs*, and take the same step from *cat*. Which word is in the direction that you reach? (Longer vectors do
+# not count more: only the angle does.)
 
 # %% id="directions"
 W_E, vocabulary = model.transformer.wte.weight.detach(), tokenizer.get_vocab()
@@ -177,13 +178,16 @@ check("01.2", layer_norm)
 # > *a*<sub>ij</sub> = softmax<sub>j</sub> ( *q*<sub>i</sub> · *k*<sub>j</sub> / √*d*<sub>head</sub> )
 #
 # The root keeps the scores of wide heads from growing with their width.
+#
+# `torch.einsum` helps here, and often from here on. It names the axes of its tensors by letters; letters that are missing
+# after the arrow are summed over. So `torch.einsum("ij,jk->ik", A, B)` is `A @ B`: *j* is gone, the sum ran over it.
 
 
 # %% id="01.3"
 def attention_pattern(
     q: Float[Tensor, "batch position head d_head"], k: Float[Tensor, "batch position head d_head"]
 ) -> Float[Tensor, "batch head query key"]:
-    """How much each query looks at each key that is not behind it in the text. Rows add up to 1."""
+    """How much each query looks at each key at its own place or earlier. Rows add up to 1."""
     ### BEGIN SOLUTION
     scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.shape[-1])
     later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
@@ -195,14 +199,15 @@ def attention_pattern(
 check("01.3", attention_pattern)
 
 # %% [markdown]
-# `torch.einsum` names the axes of its tensors by letters. Letters that are missing after the arrow are summed over. Two
-# letters less, two loops less: worth getting used to.
-#
 # ### 01.4 · All heads of a layer
 #
 # Having looked, a head fetches: each position also has a **value**, and the head takes the mixture *z* of the values that
 # its pattern says. `W_O` turns it back into a vector as wide as the stream. All heads of a layer write at the same time,
-# and what they write adds up.
+# and what they write adds up:
+#
+# > *z*<sub>i</sub> = Σ<sub>j</sub> *a*<sub>ij</sub> *v*<sub>j</sub>, in every head
+# >
+# > *out*<sub>i</sub> = Σ<sub>heads</sub> *z*<sub>i</sub> *W*<sub>O</sub> + *b*<sub>O</sub>
 #
 # Every head has its own `W_Q`, `W_K`, `W_V` (`[d_model, d_head]`), each with a bias, and its own `W_O` (`[d_head,
 # d_model]`). The tensors below hold all heads: head first. One bias `b_O` is added at the end.
@@ -423,7 +428,7 @@ AttentionHeads(
 )
 
 # %% [markdown]
-# The head at the front spends about half of its attention on the word just before. Chapter 5 is about what such heads are
+# The head at the front spends 46 % of its attention on the word just before. Chapter 5 is about what such heads are
 # good for.
 #
 # ### 01.9 · How many numbers?
@@ -473,11 +478,12 @@ answer("01.B", 0.56)
 #
 # > *p* = softmax( logits / *T* )
 #
-# Before you solve it: which is more daring, *T* = 0.5 or *T* = 2?
+# The vocabulary is the last axis; any axes may stand in front of it, or none. Before you solve it: which is more daring,
+# *T* = 0.5 or *T* = 2?
 
 
 # %% id="01.10"
-def next_probabilities(logits: Float[Tensor, "batch vocab"], temperature: float) -> Float[Tensor, "batch vocab"]:
+def next_probabilities(logits: Float[Tensor, "*any vocab"], temperature: float) -> Float[Tensor, "*any vocab"]:
     """The probability of every token to come next. temperature is above 0."""
     ### BEGIN SOLUTION
     return (logits / temperature).softmax(-1)
@@ -511,11 +517,12 @@ figure(
 #
 # ### 01.11 · Only the best k
 #
-# Keep the *k* highest logits, and set all others to minus infinity: their probability becomes exactly 0.
+# Keep the *k* highest logits, and set all others to minus infinity: their probability becomes exactly 0. Here and in
+# 01.12, too, any axes may stand in front of the vocabulary, or none.
 
 
 # %% id="01.11"
-def keep_top_k(logits: Float[Tensor, "batch vocab"], k: int) -> Float[Tensor, "batch vocab"]:
+def keep_top_k(logits: Float[Tensor, "*any vocab"], k: int) -> Float[Tensor, "*any vocab"]:
     """The k highest logits of each row as they are, all others -infinity."""
     ### BEGIN SOLUTION
     lowest = logits.topk(k).values[..., -1:]
@@ -543,7 +550,7 @@ check("01.11", keep_top_k)
 
 
 # %% id="01.12"
-def keep_top_p(logits: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
+def keep_top_p(logits: Float[Tensor, "*any vocab"], p: float) -> Float[Tensor, "*any vocab"]:
     """The logits of the fewest most probable tokens that reach p together, all others -infinity."""
     ### BEGIN SOLUTION
     probs, order = logits.softmax(-1).sort(-1, descending=True)
@@ -558,7 +565,7 @@ check("01.12", keep_top_p)
 
 
 # %% id="write"
-def write(prompt: str, temperature: float = 1.0, p: float = 1.0, n: int = 20, seed: int = 0) -> str:
+def write(prompt: str, temperature: float = 1.0, p: float = 1.0, n: int = 24, seed: int = 0) -> str:
     """The prompt and what your model writes after it, at most n tokens."""
     text = tokenizer(prompt, return_tensors="pt").input_ids
     draw = torch.Generator().manual_seed(seed)
@@ -587,8 +594,8 @@ for settings in ({"temperature": 0.2}, {"temperature": 1.0}, {"temperature": 2.5
 # before: the mask sees to that. So keys and values of old positions can be *kept*, and only the new position runs through
 # the model. This is the **KV cache** of every chat program.
 #
-# Write the attention of the `new` last positions, given the keys and values of the `past` ones. With two past and two new
-# positions, a query sees:
+# Write *z*, the mixture of values before `W_O`, for the `new` last positions, given the keys and values of the `past` ones.
+# With two past and two new positions, a query sees:
 #
 # | | past 0 | past 1 | new 0 | new 1 |
 # |:--|:-:|:-:|:-:|:-:|
@@ -717,6 +724,9 @@ figure(
 )
 
 # %% [markdown]
+# What was embedded is little, and MLP 3 writes more than twice as much as any other part. Much is not the same as needed,
+# though: that is for the next exercise.
+#
 # A hook on a module sees what the module returns, and no more: no pattern, no single head. A `Tap` knows such places
 # inside, under the same names in every model:
 
@@ -741,7 +751,8 @@ print(
 def run_edited(model, tokens: Int[Tensor, "batch position"], name: str, edit):
     """What the model returns if edit(output) goes on in place of what the module called name returned.
 
-    If the module returns a tuple, its first part is edited. No hook is left afterwards.
+    It is what model(tokens) returns, the whole object; the caller takes .logits from it. If the module
+    returns a tuple, its first part is edited. No hook is left afterwards.
     """
 
     ### BEGIN SOLUTION
@@ -798,9 +809,10 @@ figure(
 # Your hook and the Tap agree to the digit: they do the same thing. So do the other libraries of the field, in their own
 # words.
 #
-# Look at the bars. Without MLP 0 the answer turns round, to *John*. Without attention 1 or 2 the model is *surer* of Mary
-# than before: what they write speaks against her, or the layers after them lean on it. Zero is also a strange thing to put
-# there: the layers after it were never trained on that.
+# Look at the bars. Without MLP 0 *John* gets a higher logit than *Mary*. Yet neither is the model's first choice any more:
+# that is *Rosa*. The difference shows these two names and nobody else. Without attention 1 or 2 Mary is further ahead of
+# John than before: what they write speaks against her, or the layers after them lean on it. Zero is also a strange thing to
+# put there: the layers after it were never trained on that.
 #
 # What may you conclude from such a bar?
 
@@ -810,9 +822,10 @@ answer("01.C", 2)
 ### END SOLUTION
 
 # %% [markdown]
-# Saphra and Wiegreffe (2024) tell four meanings of the word *mechanistic* apart. The narrowest asks for a claim about
-# causes; a wider one covers every look at a model's insides; the other two are about who uses the word. Your bars make a
-# claim about causes, for one sentence and one way of taking away. The bars of vector lengths before did not.
+# The field of this course calls itself *mechanistic* interpretability. Saphra and Wiegreffe (2024) tell four meanings of
+# that word apart. The narrowest asks for a claim about causes; a wider one covers every look at a model's insides; the other
+# two are about who uses the word. Your bars make a claim about causes, for one sentence and one way of taking away. The bars
+# of vector lengths before did not.
 #
 # ## What stands between stream and weights
 #
@@ -876,7 +889,8 @@ print(f"log-probabilities before and after folding differ by at most {fold_gap:.
 #
 # The **loss** is minus the log-probability that the model gave to the token that came, averaged over all tokens but the
 # first of each text. Its gradient says which way it grows; the optimizer takes a small step the other way. `backward()`
-# *adds* to the gradients that are there, so clear them.
+# *adds* to the gradients that are there, so clear them. `F.cross_entropy` takes logits [n, vocab] and tokens [n]: put all
+# positions of all texts in one row first.
 
 
 # %% id="01.17"
@@ -899,7 +913,8 @@ def training_step(model, tokens: Int[Tensor, "batch position"], optimizer) -> Fl
 check("01.17", training_step)
 
 # %% [markdown]
-# **Use it.** A model of two layers, from random weights, on the stories that `storylm` learned from. It takes some seconds.
+# **Use it.** A model of two layers, from random weights, on the stories that `storylm` learned from. It takes up to half a
+# minute.
 
 # %% id="train"
 torch.manual_seed(0)

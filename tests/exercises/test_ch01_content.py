@@ -14,7 +14,7 @@ from interpwidgets.course.compare import Rules, differing_values, first_differen
 from interpwidgets.course.exercise import Answer, Exercise, Mistake
 from interpwidgets.exercises.ch01 import EXERCISES, QUESTIONS
 from interpwidgets.exercises.ch01.inputs import TEXT
-from interpwidgets.methods.transformer import count_parameters, gpt, opened
+from interpwidgets.methods.transformer import attention, count_parameters, gpt, opened
 from interpwidgets.models.load import load
 
 
@@ -173,9 +173,49 @@ def norm_with_std(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) ->
     return centred / (x.std(-1, keepdim=True).square() + eps).sqrt() * weight + bias
 
 
+def bare_logits(model: Any, tokens: Tensor, name: str, edit: Any) -> Any:
+    def hook(module: Any, inputs: Any, output: Any) -> Any:
+        return (edit(output[0]), *output[1:]) if isinstance(output, tuple) else edit(output)
+
+    with model.get_submodule(name).register_forward_hook(hook):
+        return model(tokens).logits
+
+
+def loss_as_a_number(model: Any, tokens: Tensor, optimizer: Any) -> float:
+    loss = torch.nn.functional.cross_entropy(model(tokens).logits[:, :-1].mT, tokens[:, 1:])
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.item()
+
+
+def places_by_token(tokens: Tensor, W_E: Tensor, W_pos: Tensor) -> Tensor:
+    return W_E[tokens] + W_pos[tokens]
+
+
+def bias_in_every_head(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    heads = range(len(weights["W_O"]))
+    one = [{k: w if w.dim() == 1 else w[[h]] for k, w in weights.items() if k[2:] in "QKVO"} for h in heads]
+    return sum((attention(x, each) for each in one), torch.zeros_like(x))
+
+
+def softmax_over_texts(logits: Tensor, temperature: float) -> Tensor:
+    return torch.softmax(logits / temperature, dim=0)
+
+
+def columns_scaled(weight: Tensor, bias: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    return W * weight, bias @ W + b
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
+        ("01.1", places_by_token, "places are looked up by token"),
+        ("01.4", bias_in_every_head, "the output bias once for each head"),
+        ("01.10", softmax_over_texts, "the softmax runs over the texts"),
+        ("01.15", bare_logits, "the logits alone"),
+        ("01.16", columns_scaled, "columns are scaled, not rows"),
+        ("01.17", loss_as_a_number, "a number, not a tensor"),
         ("01.3", attend, "no mask"),
         ("01.2", norm_with_std, "the variance over n - 1"),
         ("01.14", late_names, "all under the last name"),

@@ -62,8 +62,8 @@ def test_the_learners_model_has_the_logits_of_the_library(names: dict[str, Any])
     assert names["tokenizer"].decode(names["mine"][0, -1].argmax()) == "Mary"
 
 
-def test_one_head_spends_about_half_of_its_attention_one_step_back(names: dict[str, Any]) -> None:
-    assert names["back"].max().item() == pytest.approx(0.5, abs=0.08)
+def test_one_head_spends_46_percent_of_its_attention_one_step_back(names: dict[str, Any]) -> None:
+    assert names["back"].max().item() == pytest.approx(0.46, abs=0.005)
 
 
 def test_a_few_words_may_follow_the_king_until_it_gets_hot(names: dict[str, Any]) -> None:
@@ -97,6 +97,19 @@ def test_the_stream_is_the_sum_of_what_was_written(names: dict[str, Any]) -> Non
     assert names["sum_gap"] < 1e-4
 
 
+def test_the_last_mlp_writes_most_and_embed_little(names: dict[str, Any]) -> None:
+    *others, last = names["lengths"]
+    assert last > 2 * max(others)
+    assert 3 * names["start_length"] < min(others)
+
+
+def test_the_stories_that_ask_have_an_answer(names: dict[str, Any]) -> None:
+    told = [names["write"]("Lily", seed=seed, temperature=heat) for seed in range(3) for heat in (0.2, 1.0)]
+    asked = [story.split("?")[1] for story in told if "?" in story]
+    assert len(asked) >= 3
+    assert all(re.search(r"is with [A-Z]", answer) for answer in asked)
+
+
 def test_taps_and_hooks_agree(names: dict[str, Any]) -> None:
     torch.testing.assert_close(names["tapped"], names["theirs"], atol=1e-4, rtol=0)
     torch.testing.assert_close(names["tap"]["pattern", 0], names["my_pattern"], atol=1e-5, rtol=0)
@@ -108,6 +121,13 @@ def test_what_is_needed_to_name_mary(names: dict[str, Any]) -> None:
     without, whole = dict(zip(names["labels"], names["without"], strict=True)), names["whole"]
     assert without["MLP 0"] < 0 < whole
     assert min(without["attention 1"], without["attention 2"]) > whole + 1
+
+
+def test_without_mlp_0_neither_name_is_the_first_choice(names: dict[str, Any]) -> None:
+    with torch.no_grad():
+        out = names["run_edited"](names["model"], names["tokens"], "transformer.h.0.mlp", torch.zeros_like)
+    assert out.logits[0, -1, names["john"]] > out.logits[0, -1, names["mary"]]
+    assert names["tokenizer"].decode(out.logits[0, -1].argmax()) == "Rosa"
 
 
 def test_folding_leaves_the_probabilities_as_they_were(names: dict[str, Any]) -> None:

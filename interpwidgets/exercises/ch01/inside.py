@@ -18,7 +18,7 @@ Edit = Callable[[Tensor], Tensor]
 
 # -- what a run leaves behind ----------------------------------------------------------------------------------------
 
-LEFT, AFTER_A_STOP = "hooks left", "hooks left after a stop"
+LEFT, AFTER_A_STOP, WHOLE = "hooks left", "hooks left after a stop", "the whole object"
 
 
 def _stopped(model: Machine, call: Callable[[], Any]) -> int:
@@ -45,12 +45,13 @@ def recorded(answer: Answer, model: Machine, tokens: Tensor, names: Sequence[str
 
 
 def changed(answer: Answer, model: Machine, tokens: Tensor, name: str, edit: Edit) -> Any:
-    """The logits of an edited run, and how many hooks were left."""
+    """The logits of an edited run, whether they came in the model's own object, and how many hooks were left."""
     out = answer(model, tokens, name, edit)
     left = hooks(model)
     unhooked(model)
     after_a_stop = _stopped(model, lambda: answer(model, tokens, name, edit))
-    return {"logits": getattr(out, "logits", out), LEFT: left, AFTER_A_STOP: after_a_stop}
+    whole = int(hasattr(out, "logits"))
+    return {"logits": getattr(out, "logits", out), WHOLE: whole, LEFT: left, AFTER_A_STOP: after_a_stop}
 
 
 def _none_left(arguments: Arguments, result: Any) -> str | None:
@@ -64,7 +65,14 @@ def _none_left(arguments: Arguments, result: Any) -> str | None:
     return None
 
 
+def _whole(arguments: Arguments, result: Any) -> str | None:
+    if result[WHOLE]:
+        return None
+    return "What you return has no `.logits`. Return what `model(tokens)` returned, the whole object."
+
+
 NONE_LEFT = Property("no hook is left behind", _none_left)
+WHOLE_OBJECT = Property("the whole output of the model comes back", _whole)
 
 # -- 01.14 record ----------------------------------------------------------------------------------------------------
 
@@ -371,6 +379,13 @@ RUN_EDITED = Exercise(
             "Your edit is applied twice.",
             "Next: do two hooks hang on the module, or is edit called twice in one?",
         ),
+        Mistake(
+            "the logits alone",
+            lambda model, tokens, name, edit: run_edited(model, tokens, name, edit).logits,
+            "You return the logits alone. Asked is what `model(tokens)` returns, the whole object: the caller takes "
+            "`.logits` from it.",
+            "Next: what stands behind `model(tokens)` in your last line?",
+        ),
     ],
     hints=[
         "A hook that returns something replaces what the module returned.",
@@ -381,7 +396,7 @@ RUN_EDITED = Exercise(
         "try: return what the model returns\nfinally: remove the hook",
     ],
     first_step="Write a hook that returns edit(output), and hang it on the module.",
-    properties=[NONE_LEFT],
+    properties=[WHOLE_OBJECT, NONE_LEFT],
     accepted=[_edit_with_context, _edit_by_wrapping, _edit_on_a_copy],
 )
 
@@ -537,6 +552,12 @@ TRAINING_STEP = Exercise(
             _loss_after,
             "You return the loss after the change; asked is the one before, which you have already.",
             "Next: how often does the model run in one step?",
+        ),
+        Mistake(
+            "a number, not a tensor",
+            lambda model, tokens, optimizer: training_step(model, tokens, optimizer).item(),
+            "You return a Python number. Asked is a tensor without axes: whoever wants the number calls `.item()`.",
+            "Next: what does `detach()` do to the loss, and what does `item()` do?",
         ),
     ],
     hints=[

@@ -59,7 +59,7 @@ def _embed_case(batch: int, n: int, vocab: int, context: int, d_model: int, dtyp
 
 EMBED = Exercise(
     id="01.1",
-    title="Numbers for words",
+    title="Vectors for words",
     points=1,
     minutes=5,
     lines=(1, 3),
@@ -89,7 +89,7 @@ EMBED = Exercise(
         ),
         Mistake(
             "places are looked up by token",
-            lambda tokens, W_E, W_pos: W_E[tokens] + W_pos[tokens % len(W_pos)],
+            lambda tokens, W_E, W_pos: W_E[tokens] + W_pos[tokens],
             "You look into W_pos with the token's number. Its rows belong to places: row 0 to position 0.",
             "Next: which row of W_pos does the second token of a text get?",
         ),
@@ -517,7 +517,7 @@ ATTENTION = Exercise(
             "the output bias once for each head",
             lambda x, weights: (
                 _written(_mixed(attention_pattern(*_qkv(x, weights)[:2]), _qkv(x, weights)[2]), weights)
-                + len(weights["W_O"]) * weights["b_O"] * (1 if len(weights["W_O"]) > 1 else 2)
+                + len(weights["W_O"]) * weights["b_O"]
             ),
             "You add b_O more than once. All heads share one output bias.",
             "Next: how many axes does b_O have, and is there one for heads?",
@@ -1309,10 +1309,7 @@ FOLD_NORM = Exercise(
         ),
         Mistake(
             "columns are scaled, not rows",
-            lambda weight, bias, W, b: (
-                W * weight[torch.arange(W.shape[1], device=W.device) % len(weight)],
-                bias @ W + b,
-            ),
+            lambda weight, bias, W, b: (weight * W, bias @ W + b),
             "You scale the columns of W. Each *input* is scaled, and inputs are rows.",
             "Next: which row of W does the first entry of n meet?",
         ),

@@ -93,7 +93,7 @@ NEXT_PROBABILITIES = Exercise(
         ),
         Mistake(
             "the softmax runs over the texts",
-            lambda logits, temperature: (logits / temperature).softmax(0) if logits.dim() > 1 else logits / temperature,
+            lambda logits, temperature: (logits / temperature).softmax(0),
             "Your columns add up to 1. The words of one text share the probability: the last axis.",
             "Next: which axis of logits is the vocabulary?",
         ),
