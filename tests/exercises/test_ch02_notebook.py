@@ -44,6 +44,10 @@ def names() -> dict[str, Any]:
     return found
 
 
+def top_of(logits: torch.Tensor, n: int) -> list[int]:
+    return [int(token) for token in logits.topk(n).indices]
+
+
 # -- the claims, in the order of the chapter -------------------------------------------------------------------------
 
 
@@ -108,7 +112,10 @@ def test_the_lens_says_the_word_itself_then_eva_then_luke(names: dict[str, Any])
     assert names["model"].tokenizer.decode([int(top[1, -1])]).strip() == "Nina"
     assert int(top[2, -1]) == int(names["eva"])
     assert int(top[3, -1]) == int(top[4, -1]) == int(names["luke"])
-    assert names["ranks"]["Luke"][3:] == [0, 0]
+    assert names["ranks"]["Luke"][1:] == [167, 4, 0, 0]
+    assert (top[1] == names["tokens"][0]).sum() <= 2
+    near = names["model"].tokenizer.convert_ids_to_tokens(top_of(names["early"][1, -1], 8))
+    assert sum(word.strip().istitle() for word in near) >= 6  # mostly names, though not yet Luke's
     assert names["ranks"]["Eva"][2] == 0
 
 
@@ -132,6 +139,14 @@ def test_the_logit_lens_agrees_better_with_what_matters_to_the_model(names: dict
     assert logit > 0.6
 
 
+def test_both_lenses_move_far_more_than_the_model(names: dict[str, Any]) -> None:
+    in_model, in_lenses = names["influence"][:, :1], names["influence"][:, 1:]
+    assert int((in_lenses > 2 * in_model).all(1).sum()) == 19
+    assert ((in_lenses / in_model).median(0).values - 10).abs().max() < 2  # often about ten times
+    assert 0.0014 < in_model.min() < in_model.max() < 0.085
+    assert 0.0145 < in_lenses.min() < in_lenses.max() < 0.225
+
+
 def test_a_patchscope_reads_early_layers_better_than_the_logit_lens(names: dict[str, Any]) -> None:
     top, nats = names["same_top"], names["nats"]
     for stage in (1, 2):
@@ -143,7 +158,9 @@ def test_a_patchscope_reads_early_layers_better_than_the_logit_lens(names: dict[
 
 def test_after_layer_1_two_lenses_say_luke_where_the_logit_lens_says_eva(names: dict[str, Any]) -> None:
     last, luke, anna = names["stages"][:, 0, -1:], int(names["luke"]), names["ids_of"](" Anna")
-    assert int(names["my_lens"](names["my_tuned_lens"]("resid_pre", 2, last[2])).argmax()) == luke
+    tuned = names["my_lens"](names["my_tuned_lens"]("resid_pre", 2, last[2])).softmax(-1)[0]
+    assert int(tuned.argmax()) == luke
+    assert tuned[luke].item() == pytest.approx(0.27, abs=0.01)
     asked = [names["my_patchscope"]("resid_pre", stage, last[stage]).softmax(-1)[0] for stage in range(4)]
     assert [int(said.argmax()) for said in asked] == [anna, anna, luke, luke]
     assert asked[2][luke] > 0.8
@@ -153,7 +170,15 @@ def test_after_layer_1_two_lenses_say_luke_where_the_logit_lens_says_eva(names: 
 
 def test_a_city_comes_too_late_after_layer_0(names: dict[str, Any]) -> None:
     assert len(names["there"]) >= 4
-    assert names["got"] == [1, 0, 0, 0]
+    assert names["got"] == {"embedding": [1, 0, 0, 0], "same layer": [1, 0, 0, 0]}
+    with torch.no_grad(), names["Tap"](names["model"], "resid_pre") as tap:
+        names["model"](names["told_of"])
+    for layer in (1, 2, 3):
+        for taken in (0, layer):
+            said = names["ask_the_model"](
+                names["model"], tap["resid_pre", taken][:, 3], names["question"], 4, layer
+            ).argmax(-1)
+            assert (said == names["ids_of"](" Spain")).all()
 
 
 def test_the_gradient_is_a_sum_of_low_rank_that_speaks_of_eva(names: dict[str, Any]) -> None:

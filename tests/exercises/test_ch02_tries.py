@@ -80,6 +80,28 @@ def never_zeroed(residual: Tensor, end: Tensor, readout: Any, steps: int, rate: 
     return A.detach(), b.detach()
 
 
+def end_as_logits(residual: Tensor, end: Tensor, readout: Any, steps: int, rate: float) -> tuple[Tensor, Tensor]:
+    d = residual.shape[1]
+    A, b = torch.nn.Parameter(residual.new_zeros(d, d)), torch.nn.Parameter(residual.new_zeros(d))
+    optimizer = torch.optim.SGD([A, b], lr=rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        said = readout(residual + residual @ A + b).log_softmax(-1)
+        torch.nn.functional.kl_div(said, end.softmax(-1), reduction="batchmean").backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return A.detach(), b.detach()
+
+
+def std_and_epsilon(parts: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    whole = parts.sum(0)
+    return weight * (parts - parts.mean(-1, keepdim=True)) / (whole.std(-1, keepdim=True) + epsilon)
+
+
+def frozen_once_more(stages: Tensor, weight: Tensor, bias: Tensor, W_U: Tensor, epsilon: float) -> Tensor:
+    scale = (stages.sum(0).var(-1, correction=0, keepdim=True) + epsilon).sqrt()
+    return ((stages - stages.mean(-1, keepdim=True)) / scale * weight + bias) @ W_U
+
+
 def mean_of_kl(logits: Tensor, end: Tensor) -> Tensor:
     return torch.nn.functional.kl_div(
         logits.log_softmax(-1), end.log_softmax(-1), reduction="batchmean", log_target=True
@@ -107,14 +129,17 @@ def at_resid_post(model: Any, residual: Tensor, prompt: Tensor, at: int, layer: 
     [
         ("02.1", attention_first, "all attention first"),
         ("02.3", each_its_own_norm, "a scale for each part"),
+        ("02.3", std_and_epsilon, "the deviation of a sample, and epsilon after the root"),
         ("02.4", lambda normed, W_U, right, wrong: normed @ W_U[:, right] - normed @ W_U[:, wrong], "all texts"),
         ("02.5", only_zero, "the rest is not scaled"),
         ("02.6", lambda stages, weight, bias, W_U, epsilon: torch.matmul(stages, W_U), "no norm"),
+        ("02.6", frozen_once_more, "one scale, from the sum of the stages"),
         ("02.7", rank_from_one, "counted from 1"),
         ("02.8", reverse_kl, "the other way round"),
         ("02.9", lambda residual, A, b: torch.nn.functional.linear(residual, A, b) + residual, "A is transposed"),
         ("02.10", kl_with_mean, "averaged over the vocabulary too"),
         ("02.10", never_zeroed, "gradients that add up"),
+        ("02.10", end_as_logits, "the end is taken for logits"),
         ("02.11", mean_of_kl, "the mean of the divergences"),
         ("02.12", length_counts, "the length counts"),
         ("02.13", at_resid_post, "after the layer, not before it"),

@@ -238,6 +238,13 @@ WEIGHT_GRADIENT = Exercise(
             "Next: add the two outer products of the first case by hand.",
         ),
         Mistake(
+            "averaged over the texts",
+            lambda x, d: torch.einsum("bpi,bpo->io", x, d) / x.shape[0],
+            "You average over the texts. Their gradients add up, as those of the tokens do: d already holds "
+            "the share of each in the loss.",
+            "Next: which axes does your sum go over?",
+        ),
+        Mistake(
             "everybody with everybody",
             lambda x, d: torch.outer(x.sum((0, 1)), d.sum((0, 1))),
             "You add up x and d first and multiply then. What came in at one token then meets the slope of another.",

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from interpwidgets.course.exercise import Answer, Arguments, Case, Exercise, Found, Mistake, Property
 from interpwidgets.exercises.ch02.inputs import Make, drawn, ids, laid_out, on, placed, randn, story
-from interpwidgets.methods.lens_steps import kl_to_end, lens_logits, rank_of
+from interpwidgets.methods.lens_steps import frozen_norm, kl_to_end, lens_logits, rank_of
 
 # -- 02.6 lens_logits ------------------------------------------------------------------------------------------------
 
@@ -89,6 +89,27 @@ LENS_LOGITS = Exercise(
             "asks "
             "what a model says that *ends* here, and such a model has a norm of its own.",
             "Next: whose standard deviation does stage 0 need?",
+        ),
+        Mistake(
+            "one scale, from the sum of the stages",
+            lambda stages, weight, bias, W_U, epsilon: (frozen_norm(stages, weight, epsilon) + bias) @ W_U,
+            "You divide every stage by one scale, that of their sum, as `frozen_norm` does for parts. Stages are no "
+            "parts: each holds the ones before it, and needs a scale of its own.",
+            "Next: whose standard deviation does stage 0 need?",
+        ),
+        Mistake(
+            "divided by the variance",
+            lambda stages, weight, bias, W_U, epsilon: (
+                (
+                    (stages - stages.mean(-1, keepdim=True))
+                    / (stages.var(-1, correction=0, keepdim=True) + epsilon)
+                    * weight
+                    + bias
+                )
+                @ W_U
+            ),
+            "You divide by the variance. The norm divides by its root.",
+            "Next: variance 4, epsilon 0. What does the norm divide by?",
         ),
         Mistake(
             "no norm",
@@ -309,8 +330,8 @@ def _found_kl(answer: Answer) -> Found:
     logits = lens_logits(told["stages"], norm.weight, norm.bias, told["W_U"], norm.epsilon).detach()
     values = answer(logits)[:, 0]
     sentence = (
-        f"In storylm, {values[0].mean():.1f} nats are missing before layer 0, {values[2].mean():.1f} after layer 1, "
-        "none in the end."
+        f"In the sentence about Luke, {values[0].mean():.1f} nats are missing before layer 0, "
+        f"{values[2].mean():.1f} after layer 1, none in the end."
     )
     return Found("nats that are missing to what is said in the end", values, "stage", "position", sentence)
 

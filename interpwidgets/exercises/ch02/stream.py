@@ -281,6 +281,15 @@ FROZEN_NORM = Exercise(
             "Next: what is the keyword of `var` for that?",
         ),
         Mistake(
+            "the deviation of a sample, and epsilon after the root",
+            lambda parts, weight, epsilon: (
+                (parts - parts.mean(-1, keepdim=True)) / (parts.sum(0).std(-1, keepdim=True) + epsilon) * weight
+            ),
+            "Two slips: `std` divides by one less than the number of values unless told otherwise, and epsilon belongs "
+            "to the variance, under the root.",
+            "Next: write the root of (variance + epsilon), with the keyword of `var` that divides by the number.",
+        ),
+        Mistake(
             "divided by the variance",
             lambda parts, weight, epsilon: (
                 (parts - parts.mean(-1, keepdim=True)) / _scale(parts.sum(0), epsilon) ** 2 * weight

@@ -124,6 +124,18 @@ def _only_b(residual: Tensor, end: Tensor, readout: Readout, steps: int, rate: f
     return A, b
 
 
+def _never_read_out(residual: Tensor, end: Tensor, readout: Readout, steps: int, rate: float) -> tuple[Tensor, Tensor]:
+    """What the end says is taken from the stream itself."""
+    A, b = residual.new_zeros(residual.shape[1], residual.shape[1]), residual.new_zeros(residual.shape[1])
+    goal = end.log_softmax(-1)
+    for _ in range(steps):
+        A, b = A.detach().requires_grad_(), b.detach().requires_grad_()
+        loss = _forward(goal, readout(translate(residual, A, b)).log_softmax(-1))
+        slope_A, slope_b = torch.autograd.grad(loss, [A, b])
+        A, b = A.detach() - rate * slope_A, b.detach() - rate * slope_b
+    return A, b
+
+
 def _adding_up(residual: Tensor, end: Tensor, readout: Readout, steps: int, rate: float) -> tuple[Tensor, Tensor]:
     """Gradients are never set back to zero."""
     d = residual.shape[1]
@@ -200,6 +212,7 @@ TRAIN_TRANSLATOR = Exercise(
     tolerance={"float32": (1e-4, 1e-4), "float64": (1e-6, 1e-6)},
     cases=[
         Case("one row of two numbers that are the logits; one step, rate 1", _simple),
+        Case("as many tokens as numbers", _training_case(5, 4, 4, 2, 0.4)),
         Case("6 rows, d_model 3, one step", _training_case(6, 3, 5, 1, 0.5)),
         Case("9 rows, d_model 4, five steps", _training_case(9, 4, 6, 5, 0.3)),
         Case("with a norm before the logits", _training_case(8, 5, 7, 4, 0.5, norm=True)),
@@ -243,6 +256,12 @@ TRAIN_TRANSLATOR = Exercise(
             lambda residual, end, readout, steps, rate: _descended_to(residual, end, steps, rate),
             "You make the two streams alike, as numbers. What counts is what is read from them.",
             "Next: where does `readout` appear in your loss?",
+        ),
+        Mistake(
+            "the end is taken for logits",
+            _never_read_out,
+            "You take `end` for logits. It is a stream too: read it out, once, before the loop.",
+            "Next: which shape has `end`, and which has `readout(end)`?",
         ),
         Mistake(
             "b alone",
