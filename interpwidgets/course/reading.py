@@ -75,6 +75,11 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
         r"stack expects each tensor to be equal size",
         "The tensors that you stack have different shapes.",
     ),
+    (
+        "RuntimeError",
+        r"Expected target size \[",
+        "`cross_entropy` takes the second axis for the vocabulary. Give it logits [n, vocab] and targets [n].",
+    ),
     ("EinopsError", r"", "The pattern and the shape do not fit together; count the axes of the input."),
     ("NameError", r"name '(.+?)' is not defined", r"Python knows no `\1` here: was the cell run that defines it?"),
     ("UnboundLocalError", r"variable '(.+?)'", r"`\1` is used before it has a value in this function."),

@@ -228,3 +228,12 @@ def test_a_wrong_try_is_recognised_however_it_is_written(name: str, answer: Any,
     assert not verdict.passed
     assert verdict.mistake is not None
     assert verdict.mistake.name == mistake
+
+
+def test_cross_entropy_of_three_axes_is_told_which_axes_it_takes() -> None:
+    def unflattened(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:
+        return torch.nn.functional.cross_entropy(model(tokens).logits[:, :-1], tokens[:, 1:])
+
+    verdict = judge(EXERCISES[-1], unflattened, extras=False)
+    assert verdict.state == "stopped"
+    assert "logits [n, vocab] and targets [n]" in repr(verdict.failure)
