@@ -84,13 +84,13 @@ def test_a_direction_that_is_taken_out_is_gone_and_nothing_else_is() -> None:
 
 
 def test_a_cut_edge_carries_nothing_and_rows_still_sum_to_one() -> None:
-    pattern = torch.rand(2, 3, 4, 4).tril()
+    pattern = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).tril()
     pattern = pattern / pattern.sum(-1, keepdim=True)
     cut = steps.cut_edges(pattern, torch.tensor([2, 3]), torch.tensor([1, 0]))
     assert (cut[0, :, 2, 1] == 0).all()
     assert (cut[1, :, 3, 0] == 0).all()
     torch.testing.assert_close(cut.sum(-1), torch.ones(2, 3, 4))
-    assert torch.equal(cut[:, :, :2], pattern[:, :, :2])
+    torch.testing.assert_close(cut[:, :, :2], pattern[:, :, :2])  # up to the last bit of a row's sum
 
 
 def test_asking_the_model_is_a_patchscope(run: dict[str, Any]) -> None:
