@@ -26,7 +26,7 @@ The two small functions at the end do the arithmetic for one layer, on tensors.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -36,7 +36,7 @@ from torch import Tensor
 
 from interpwidgets.methods.metrics import Token
 from interpwidgets.methods.runs import expect_runnable
-from interpwidgets.models.anatomy import Anatomy, Norm, anatomy
+from interpwidgets.models.anatomy import Anatomy, anatomy
 from interpwidgets.models.taps import Tap, Where
 
 
@@ -171,21 +171,12 @@ def _heads(
 ) -> tuple[Float[Tensor, "batch position head"], Float[Tensor, "batch position"]]:
     """The shares of the heads of a layer, and that of the bias of its attention projection."""
     z, W_O, b_O = tap["z", layer], parts.W_O(layer), parts.b_O(layer)
-    after = _norm_after_heads(parts, layer)
+    after = parts.norm_after(layer, "attn_out")
     if after is not None:
         projected = torch.einsum("bqhe,hed->bqd", z, W_O) + b_O
         along, scale = after.center(along * after.weight), scale * after.scale(projected)
     read = torch.einsum("bqd,hed->bqhe", along, W_O)  # the direction, as each head's z sees it
     return (z * read).sum(-1) / scale[..., None], (along @ b_O) / scale
-
-
-def _norm_after_heads(parts: Anatomy, layer: int) -> Norm | None:
-    """The norm between the attention projection and the residual stream, where there is one (Gemma 2)."""
-    path, before = parts.family.sites["attn_out"].path, parts.norm(layer, "attention")
-    if path == parts.family.attention or before is None:
-        return None
-    module: Any = parts.blocks[layer].get_submodule(path)
-    return replace(before, module=module, weight=module.weight + parts.family.norm_offset)  # all norms are of one kind
 
 
 def _ids(token: Token, tokens: Int[Tensor, "batch position"], vocab: int) -> Int[Tensor, "#batch #position"]:

@@ -32,8 +32,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from interpwidgets.methods.lens import check_tokens, last_norm
-from interpwidgets.methods.projections import Said, norm_after, say
+from interpwidgets.methods.lens import last_norm
+from interpwidgets.methods.projections import Said, say
+from interpwidgets.methods.runs import expect_runnable
 from interpwidgets.models.anatomy import Anatomy, anatomy
 
 Matrix = Literal["W_in", "W_gate", "W_out"]
@@ -108,7 +109,7 @@ def backward_lens(
         )
     factors = gradient_factors(model, tokens, lambda logits: cross_entropy(logits[:, -1], target, reduction="sum"))
     shifts, imprints = ([factors[name, layer] for layer in range(parts.n_layers)] for name in ("W_out", "W_in"))
-    afters = [norm_after(parts, layer, "mlp_out") for layer in range(parts.n_layers)]
+    afters = [parts.norm_after(layer, "mlp_out") for layer in range(parts.n_layers)]
     written = [-of.d if after is None else -of.d * after.weight for of, after in zip(shifts, afters, strict=True)]
     return BackwardLens(
         say(model, torch.stack(written), k),
@@ -125,13 +126,13 @@ def gradient_factors(
 
     ``loss`` turns the logits [batch, position, vocab] into one number. ``matrices``: which of W_in, W_gate and W_out.
     Returns ``{(matrix, layer): factors}``; keeps no gradient in the model. Raises as `backward_lens` does, and for a
-    loss that is not one number. Source: Katz et al. 2024, section 4.
+    loss that is not one number. Source: Katz et al. 2024.
     """
     parts = anatomy(model)
     modules: dict[tuple[str, int], nn.Module] = {
         (name, layer): _module(parts, name, layer) for layer in range(parts.n_layers) for name in matrices
     }
-    check_tokens(model, tokens)
+    expect_runnable(parts, tokens)
     with torch.enable_grad(), _kept(modules) as kept:
         value: Any = loss(model(tokens).logits)
         if not isinstance(value, Tensor) or value.numel() != 1:

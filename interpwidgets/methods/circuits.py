@@ -333,9 +333,8 @@ def _read(parts: Anatomy, layer: int, W: Float[Tensor, "head d_model d_head"]) -
 def _written(parts: Anatomy, layer: int) -> Float[Tensor, "head d_head d_model"]:
     """How heads write to the stream. In Gemma 2 what they all write goes through a norm, whose weight is taken over."""
     W_O = _plain(parts.W_O(layer))
-    last = parts.blocks[layer].get_submodule(parts.family.sites["attn_out"].path)
-    weight = getattr(last, "weight", None)
-    return W_O if weight is None else W_O * (_plain(weight) + parts.family.norm_offset)
+    after = parts.norm_after(layer, "attn_out")
+    return W_O if after is None else W_O * _plain(after.weight)
 
 
 def _through_last_norm(parts: Anatomy, x: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_model"]:

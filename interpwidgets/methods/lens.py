@@ -43,6 +43,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from interpwidgets.methods.runs import expect_runnable
 from interpwidgets.models.anatomy import Norm, anatomy
 from interpwidgets.models.families import FAMILIES
 from interpwidgets.models.taps import Tap, Where
@@ -226,27 +227,31 @@ class _Reading:
         self.model, self.tokens, self.spots, self.lens, self.chunk = model, tokens, tuple(spots), lens, chunk
         self.vocab = len(model.get_output_embeddings().weight)
         self.end: Spot = ("resid_post", anatomy(model).n_layers - 1)
-        check_tokens(model, tokens)
+        expect_runnable(anatomy(model), tokens)
         if chunk < 1:
             raise ValueError(f"chunk has to be at least 1 position; it is {chunk}.")
 
     def predict(self, spot: Spot, residual: Float[Tensor, "row d_model"], final: "_Prediction") -> "_Prediction":
-        seen = residual if self.lens is None else self._seen(spot, residual)
+        seen = residual if self.lens is None else seen_through(self.lens, spot, residual, self.vocab)
         if seen is residual and spot == self.end:
             return final
         return _predict(self.to_logits(seen) if seen.shape == residual.shape else seen)
 
-    def _seen(self, spot: Spot, residual: Float[Tensor, "row d_model"]) -> Tensor:
-        assert self.lens is not None
-        seen: Any = self.lens(*spot, residual)
-        allowed = [list(residual.shape), [len(residual), self.vocab]]
-        if not isinstance(seen, Tensor) or list(seen.shape) not in allowed:
-            came = f"shape {list(seen.shape)}" if isinstance(seen, Tensor) else f"type {type(seen).__name__}"
-            raise ValueError(
-                f"a lens has to turn rows of the residual stream, {allowed[0]}, into a tensor of that shape or into "
-                f"logits, {allowed[1]}; for {spot[0]!r} of layer {spot[1]} it returned something of {came}."
-            )
-        return seen.to(residual)
+
+def seen_through(lens: LensFunction, spot: Spot, residual: Float[Tensor, "row d_model"], vocab: int) -> Tensor:
+    """What ``lens`` makes of some rows: rows that the model's own end has to read, or logits.
+
+    Raises `ValueError` if it makes something else of them.
+    """
+    seen: Any = lens(*spot, residual)
+    allowed = [list(residual.shape), [len(residual), vocab]]
+    if not isinstance(seen, Tensor) or list(seen.shape) not in allowed:
+        came = f"shape {list(seen.shape)}" if isinstance(seen, Tensor) else f"type {type(seen).__name__}"
+        raise ValueError(
+            f"a lens has to turn rows of the residual stream, {allowed[0]}, into a tensor of that shape or into "
+            f"logits, {allowed[1]}; for {spot[0]!r} of layer {spot[1]} it returned something of {came}."
+        )
+    return seen.to(residual)
 
 
 def _read(
@@ -262,7 +267,7 @@ def _read(
             predicted = (reading.predict(spot, stream[spot][rows], final) for spot in reading.spots)
             chunks.append([measure(here, final, rows) for here in predicted])
     shape = len(reading.spots), *reading.tokens.shape
-    return [found.reshape(*shape, *found.shape[2:]) for found in _join(chunks)]
+    return [found.reshape(*shape, *found.shape[2:]) for found in join(chunks)]
 
 
 # -- from logits to a few numbers
@@ -297,8 +302,8 @@ def _predict(logits: Float[Tensor, "row vocab"]) -> _Prediction:
     return _Prediction(log_probs, log_probs.exp())
 
 
-def _join(chunks: list[list[tuple[Tensor, ...]]]) -> list[Tensor]:
-    """What `_measure` gave for each chunk and spot, as one tensor for each measure: [spot, row, ...]."""
+def join(chunks: list[list[tuple[Tensor, ...]]]) -> list[Tensor]:
+    """What was measured for each chunk and spot, as one tensor for each measure: [spot, row, ...]."""
     spots = [[torch.cat(rows) for rows in zip(*spot, strict=True)] for spot in zip(*chunks, strict=True)]
     return [torch.stack(measure) for measure in zip(*spots, strict=True)]
 
@@ -320,19 +325,6 @@ def spell_out(model: Any, sites: Where | Sequence[Where]) -> list[Spot]:
         came = f"{other[0]!r}" if other else "nothing"
         raise ValueError(f"the lens reads the residual stream, {', '.join(RESIDUAL)}; it was asked for {came}.")
     return [(site, layer % n_layers) for site, layers in pairs for layer in layers]
-
-
-def check_tokens(model: Any, tokens: Int[Tensor, "batch position"]) -> None:
-    """Raise `ValueError` for tokens that ``model`` cannot read, and for a model in training mode."""
-    longest = anatomy(model).max_context
-    if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.numel() == 0:
-        came = list(tokens.shape) if isinstance(tokens, Tensor) else f"of type {type(tokens).__name__}"
-        raise ValueError(f"tokens have to be a tensor [batch, position], at least one of each; they are {came}.")
-    if longest is not None and tokens.shape[1] > longest:
-        raise ValueError(f"the text is {tokens.shape[1]} tokens long, but this model's context holds {longest}.")
-    _check_ids("tokens", tokens, len(anatomy(model).W_E()))
-    if model.training:
-        raise ValueError("this model is in training mode, where dropout blurs what it says; call model.eval() first.")
 
 
 def _check_target(reading: _Reading, target: Tensor | None) -> None:

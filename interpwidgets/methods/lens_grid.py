@@ -21,7 +21,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; Elhage et al. 2
 Transformer Circuits" (what is written into the stream adds up).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,8 +29,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interpwidgets.methods.lens import LensFunction, Spot, check_tokens, readout, residual_streams
+from interpwidgets.methods.lens import LensFunction, Spot, join, readout, residual_streams, seen_through
 from interpwidgets.methods.projections import frozen_scale, vocabulary_logits
+from interpwidgets.methods.runs import expect_runnable
 from interpwidgets.models.anatomy import anatomy
 
 Source = Literal["residual", "attention", "mlp"]
@@ -78,7 +79,7 @@ def lens_grid(
     Raises `ValueError` as `logit_lens` does, for a source that the model has not, and for a lens with another source.
     """
     to_logits = readout(model)
-    check_tokens(model, tokens[None])
+    expect_runnable(anatomy(model), tokens[None])
     spots = _spots(model, source, lens)
     end: Spot = ("resid_post", anatomy(model).n_layers - 1)
     vocab = len(model.get_output_embeddings().weight)
@@ -120,15 +121,8 @@ def _reader(
     """From what stands at a spot, and the end of the stream at the same positions, to logits."""
 
     def through(spot: Spot, rows: Tensor, _: Tensor) -> Tensor:
-        seen: Any = rows if lens is None else lens(*spot, rows)
-        allowed = [list(rows.shape), [len(rows), vocab]]
-        if not isinstance(seen, Tensor) or list(seen.shape) not in allowed:
-            came = f"shape {list(seen.shape)}" if isinstance(seen, Tensor) else f"type {type(seen).__name__}"
-            raise ValueError(
-                f"a lens has to turn rows of the residual stream, {allowed[0]}, into a tensor of that shape or into "
-                f"logits, {allowed[1]}; for {spot[0]!r} of layer {spot[1]} it returned something of {came}."
-            )
-        return to_logits(seen.to(rows)) if seen.shape == rows.shape else seen
+        seen = rows if lens is None else seen_through(lens, spot, rows, vocab)
+        return to_logits(seen) if seen.shape == rows.shape else seen
 
     def alone(_: Spot, rows: Tensor, end: Tensor) -> Tensor:
         return vocabulary_logits(model, rows, frozen_scale(model, end))
@@ -160,9 +154,7 @@ def _measures(
 
 def _joined(found: list[list[tuple[Tensor, ...]]], empty_first: bool) -> LensGrid:
     """What was measured for each chunk and spot as one tensor for each measure, [row, position, ...]."""
-    spots = [[torch.cat(rows) for rows in zip(*spot, strict=True)] for spot in zip(*found, strict=True)]
-    joined: Iterator[Tensor] = (torch.stack(measure) for measure in zip(*spots, strict=True))
-    return LensGrid(*(_after_nothing(each) if empty_first else each for each in joined))
+    return LensGrid(*(_after_nothing(each) if empty_first else each for each in join(found)))
 
 
 def _after_nothing(values: Tensor) -> Tensor:

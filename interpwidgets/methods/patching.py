@@ -34,7 +34,7 @@ Nanda 2024, "How to use and interpret activation patching" (denoising, noising, 
 "Towards Best Practices of Activation Patching in Language Models" (corrupt by exchanging tokens, not by noise).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from interpwidgets.methods.runs import Metric, expect_pair
+from interpwidgets.methods.runs import At, Metric, expect_pair, logits_at, measured, positions
 from interpwidgets.models.anatomy import Anatomy, anatomy
 from interpwidgets.models.taps import Edit, Tap, Where
 
@@ -66,7 +66,7 @@ def patch_sweep(
     metric: Metric,
     site: Site = "resid_pre",
     *,
-    at: int | Sequence[int] = -1,
+    at: At = -1,
     by_position: bool = False,
     max_batch: int | None = 64,
     progress: bool = True,
@@ -96,22 +96,22 @@ def patch_sweep(
     parts = anatomy(model)
     _check(parts, clean, corrupt, metric, site, by_position, max_batch)
     n_positions = clean.shape[1]
-    looks = _looks(at, n_positions)
+    looks = positions(at, n_positions)
     moves = site != "z" or by_position  # from one position to the next
     shape = [parts.n_heads, n_positions] if by_position else [parts.n_heads if site == "z" else n_positions]
     cache = DynamicCache() if moves and _leaves_prefix_alone(parts) else None
     with torch.no_grad():
         with Tap(model, site) as there:
-            clean_logits = _logits(model, clean, looks)
+            clean_logits = logits_at(model, clean, looks)
         with Tap(model, "resid_pre") as here:
-            corrupt_logits = _logits(model, corrupt, looks, cache)
-        _measure(metric, torch.cat([clean_logits, corrupt_logits]))
+            corrupt_logits = logits_at(model, corrupt, looks, past_key_values=cache)
+        measured(metric, torch.cat([clean_logits, corrupt_logits]))
         sweep = _Sweep(site, here, there, corrupt, looks, prod(shape), moves, cache)
         order, scores, n_runs = [], [], parts.n_layers * prod(shape)
         with _bar(n_runs, progress) as bar:
             for group in _groups(sweep, max_batch):
                 order.extend(group)
-                scores.append(_measure(metric, _climb(sweep, group)))
+                scores.append(measured(metric, _climb(sweep, group)))
                 bar.update(len(group))
     return torch.cat(scores)[torch.tensor(order).argsort()].reshape(parts.n_layers, *shape)
 
@@ -129,7 +129,7 @@ class _Sweep:
     here: Tap  # keeps the residual stream of the corrupt run
     there: Tap  # keeps the site of the clean run
     corrupt: Int[Tensor, "1 position"]
-    looks: Tensor
+    looks: int | list[int]
     n_places: int  # patches in one layer
     moves: bool  # a place is, or ends in, a position
     cache: DynamicCache | None  # keys and values of the corrupt run, where the prefix need not be computed again
@@ -197,7 +197,8 @@ def _climb(sweep: _Sweep, group: list[int]) -> Float[Tensor, "run *at vocabulary
             hook = _grow(copies, alone=layer == lowest)
             cleanup.callback(blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
         cleanup.enter_context(Tap(model, edits=edits))  # after the hooks above: it has to see the copies
-        return _logits(model, sweep.corrupt[:, start:], sweep.looks - start, cache)
+        looks = _less(sweep.looks, start)
+        return logits_at(model, sweep.corrupt[:, start:], looks, past_key_values=cache)
 
 
 def _start(sweep: _Sweep, group: list[int]) -> int:
@@ -205,7 +206,12 @@ def _start(sweep: _Sweep, group: list[int]) -> int:
     if sweep.cache is None:
         return 0
     first = min(run % sweep.n_places % sweep.corrupt.shape[1] for run in group)
-    return min(first, int(sweep.looks.min()))
+    return min([first, sweep.looks] if isinstance(sweep.looks, int) else [first, *sweep.looks])
+
+
+def _less(looks: int | list[int], start: int) -> int | list[int]:
+    """``looks`` counted from ``start``."""
+    return looks - start if isinstance(looks, int) else [look - start for look in looks]
 
 
 def _index(sweep: _Sweep, places: list[int], start: int) -> Index:
@@ -258,48 +264,7 @@ def _skip(block: nn.Module) -> Callable[[], None]:
     return undo
 
 
-def _logits(
-    model: Any, tokens: Int[Tensor, "1 position"], looks: Tensor, cache: Cache | None = None
-) -> Float[Tensor, "batch *at vocabulary"]:
-    """The logits where the metric looks; no others are computed where the family can leave them out."""
-    known = signature(model.forward).parameters
-    wanted: dict[str, Any] = {"use_cache": False, "logits_to_keep": looks.reshape(-1).to(tokens.device)}
-    if cache is not None:
-        wanted["past_key_values"] = cache
-    out = model(tokens, **{name: value for name, value in wanted.items() if name in known})
-    if not isinstance(getattr(out, "logits", None), Tensor):
-        raise ValueError(f"{type(model).__name__} has no logits for the metric; load it with its language model head.")
-    logits: Tensor = out.logits if "logits_to_keep" in known else out.logits[:, looks.reshape(-1)]
-    return logits if looks.ndim else logits[:, 0]
-
-
-def _measure(metric: Metric, logits: Float[Tensor, "batch *at vocabulary"]) -> Float[Tensor, " batch"]:
-    scores: Any = metric(logits)
-    if not isinstance(scores, Tensor) or scores.shape != logits.shape[:1]:
-        came = f"shape {list(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
-        raise ValueError(
-            f"the metric has to turn logits of shape {list(logits.shape)} into one number for each run, a tensor of "
-            f"shape {[len(logits)]}; it returned something of {came}."
-        )
-    return scores
-
-
 # -- what cannot be swept
-
-
-def _looks(at: int | Sequence[int], n_positions: int) -> Int[Tensor, ""] | Int[Tensor, " at"]:
-    """``at`` counted from the start, as a tensor."""
-    each = list(at) if isinstance(at, Sequence) else [at]
-    if not all(isinstance(position, int) for position in each):
-        raise ValueError(f"`at` is a position of the text, or a list of these; it cannot be {at!r}.")
-    if not each:
-        raise ValueError("the metric has to look at one position at least, but `at` names none.")
-    for position in each:
-        if not -n_positions <= position < n_positions:
-            raise ValueError(
-                f"the texts have {n_positions} positions, 0 to {n_positions - 1}; the metric cannot look at {position}."
-            )
-    return torch.tensor(at if isinstance(at, int) else each) % n_positions
 
 
 def _check(

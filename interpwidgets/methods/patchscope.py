@@ -28,7 +28,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interpwidgets.methods.lens import LensFunction, check_tokens, readout
+from interpwidgets.methods.lens import LensFunction, readout
+from interpwidgets.methods.runs import expect_runnable
 from interpwidgets.models.anatomy import anatomy
 from interpwidgets.models.taps import Tap
 
@@ -52,7 +53,7 @@ def patchscope(model: Any, prompt: Int[Tensor, " position"], at: int = -1, into:
     parts = anatomy(model)
     if prompt.ndim != 1:
         raise ValueError(f"the prompt of a patchscope is one text, [position]; this one is {list(prompt.shape)}.")
-    check_tokens(model, prompt[None])
+    expect_runnable(parts, prompt[None])
     if not -len(prompt) <= at < len(prompt):
         raise ValueError(
             f"the prompt has {len(prompt)} positions, 0 to {len(prompt) - 1}; nothing can be put in at {at}."

@@ -27,15 +27,16 @@ of W_out as value vectors that promote tokens); Dar et al. 2023, "Analyzing Tran
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interpwidgets.methods.lens import check_tokens, last_norm
-from interpwidgets.models.anatomy import Anatomy, Norm, anatomy
+from interpwidgets.methods.lens import last_norm
+from interpwidgets.methods.runs import expect_runnable
+from interpwidgets.models.anatomy import anatomy
 from interpwidgets.models.taps import Tap
 
 CHUNK = 64  # vectors whose logits are held at a time
@@ -127,26 +128,16 @@ def _heads(model: Any, tokens: Int[Tensor, "batch position"], layer: int) -> tup
     last_norm(model)
     parts, end = anatomy(model), ("resid_post", -1)
     tap = Tap(model, [("z", layer), end])
-    check_tokens(model, tokens)
+    expect_runnable(parts, tokens)
     with tap:
         model.base_model(tokens)
     layer %= parts.n_layers
     writes = parts.heads(tap["z", layer], layer)
-    after = norm_after(parts, layer, "attn_out")
+    after = parts.norm_after(layer, "attn_out")
     if after is not None:
         scale = after.scale(writes.sum(-2) + parts.b_O(layer))
         writes = after.center(writes) / scale[..., None, None] * after.weight
     return writes, frozen_scale(model, tap[end])
-
-
-def norm_after(parts: Anatomy, layer: int, site: Literal["attn_out", "mlp_out"]) -> Norm | None:
-    """The norm between a half of a layer, attention or MLP, and the residual stream, where there is one (Gemma 2)."""
-    module: Any = parts.blocks[layer].get_submodule(parts.family.sites[site].path)
-    last = parts.final_norm()
-    is_norm = last is not None and isinstance(module, type(last.module))
-    if last is None or not is_norm:
-        return None
-    return replace(last, module=module, weight=module.weight + parts.family.norm_offset)  # all norms are of one kind
 
 
 # -- neurons
@@ -163,7 +154,7 @@ def neuron_writes(model: Any, layer: int, neurons: Sequence[int] | None = None, 
     """
     parts = anatomy(model)
     rows = parts.W_out(layer)
-    after = norm_after(parts, layer, "mlp_out")
+    after = parts.norm_after(layer, "mlp_out")
     return say(model, _chosen(rows if after is None else rows * after.weight, neurons, layer), k)
 
 

@@ -33,14 +33,52 @@ def score(model: Any, tokens: Int[Tensor, "batch position"], metric: Metric, at:
     the end. Raises `ValueError` for positions outside the text, a model without logits and a metric that does not
     return one number for each text.
     """
-    looks = _looks(at, tokens.shape[1])
+    return measured(metric, logits_at(model, tokens, positions(at, tokens.shape[1])))
+
+
+def logits_at(
+    model: Any, tokens: Int[Tensor, "batch position"], looks: int | list[int], **more: Any
+) -> Float[Tensor, "batch *at vocabulary"]:
+    """The logits at one position, [batch, vocabulary], or at some, [batch, at, vocabulary], counted from the start.
+
+    No others are made where the family can leave them out. ``more`` is handed to the model if it knows it. Raises
+    `ValueError` for a model without logits.
+    """
     known = signature(model.forward).parameters
-    wanted = {"use_cache": False, "logits_to_keep": tensor(looks, device=tokens.device)}
+    each = [looks] if isinstance(looks, int) else looks
+    wanted = {"use_cache": False, "logits_to_keep": tensor(each, device=tokens.device), **more}
     out = model(tokens, **{name: value for name, value in wanted.items() if name in known})
     if not isinstance(getattr(out, "logits", None), Tensor):
         raise ValueError(f"{type(model).__name__} has no logits for the metric; load it with its language model head.")
-    logits: Tensor = out.logits if "logits_to_keep" in known else out.logits[:, looks]
-    return _measured(metric, logits[:, 0] if isinstance(at, int) else logits)
+    logits: Tensor = out.logits if "logits_to_keep" in known else out.logits[:, each]
+    return logits[:, 0] if isinstance(looks, int) else logits
+
+
+def positions(at: At, n_positions: int) -> int | list[int]:
+    """``at`` counted from the start. Raises `ValueError` for what is no position of the text."""
+    each = list(at) if isinstance(at, Sequence) else [at]
+    if not all(isinstance(position, int) for position in each):
+        raise ValueError(f"`at` is a position of the text, or a list of these; it cannot be {at!r}.")
+    if not each:
+        raise ValueError("the metric has to look at one position at least, but `at` names none.")
+    for position in each:
+        if not -n_positions <= position < n_positions:
+            raise ValueError(
+                f"the texts have {n_positions} positions, 0 to {n_positions - 1}; the metric cannot look at {position}."
+            )
+    return at % n_positions if isinstance(at, int) else [position % n_positions for position in each]
+
+
+def measured(metric: Metric, logits: Float[Tensor, "batch *at vocabulary"]) -> Float[Tensor, " batch"]:
+    """What ``metric`` says of ``logits``. Raises `ValueError` unless that is one number for each run."""
+    scores: Any = metric(logits)
+    if not isinstance(scores, Tensor) or scores.shape != logits.shape[:1]:
+        came = f"shape {list(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
+        raise ValueError(
+            f"the metric has to turn logits of shape {list(logits.shape)} into one number for each run, a tensor of "
+            f"shape {[len(logits)]}; it returned something of {came}."
+        )
+    return scores
 
 
 def expect_runnable(parts: Anatomy, tokens: Int[Tensor, "batch position"], name: str = "tokens") -> None:
@@ -71,27 +109,3 @@ def expect_pair(parts: Anatomy, clean: Int[Tensor, "batch position"], corrupt: I
         raise ValueError(
             f"clean and corrupt have to be of one shape, but they are {list(clean.shape)} and {list(corrupt.shape)}."
         )
-
-
-def _looks(at: At, n_positions: int) -> list[int]:
-    """``at`` counted from the start."""
-    each = [at] if isinstance(at, int) else list(at)
-    if not each:
-        raise ValueError("the metric has to look at one position at least, but `at` names none.")
-    for position in each:
-        if not -n_positions <= position < n_positions:
-            raise ValueError(
-                f"the texts have {n_positions} positions, 0 to {n_positions - 1}; the metric cannot look at {position}."
-            )
-    return [position % n_positions for position in each]
-
-
-def _measured(metric: Metric, logits: Float[Tensor, "batch *at vocabulary"]) -> Float[Tensor, " batch"]:
-    scores: Any = metric(logits)
-    if not isinstance(scores, Tensor) or scores.shape != logits.shape[:1]:
-        came = f"shape {list(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
-        raise ValueError(
-            f"the metric has to turn logits of shape {list(logits.shape)} into one number for each text, a tensor of "
-            f"shape {[len(logits)]}; it returned something of {came}."
-        )
-    return scores

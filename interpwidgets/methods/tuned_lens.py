@@ -41,7 +41,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
-from interpwidgets.methods.lens import RESIDUAL, Spot, check_tokens, readout, residual_streams, spell_out
+from interpwidgets.methods.lens import RESIDUAL, Spot, readout, residual_streams, spell_out
+from interpwidgets.methods.runs import expect_runnable
 from interpwidgets.models.anatomy import anatomy
 from interpwidgets.models.taps import Where
 
@@ -169,7 +170,7 @@ def train_tuned_lens(
     readout(model)  # refuses models that have no end of the usual kind
     lens = TunedLens.identity(model, sites)
     for batch in batches:
-        check_tokens(model, batch)
+        expect_runnable(anatomy(model), batch)
     size = {spot: _size(rows) for spot, rows in residual_streams(model, batches[0], lens.A).items()}
     pairs = {spot: [lens.A[spot].requires_grad_(), lens.b[spot].requires_grad_()] for spot in lens.A}
     order = _order(len(batches), steps, seed)

@@ -185,6 +185,11 @@ class Anatomy:
         path = self.family.norms.get(before)
         return None if path is None else self._norm(self._part(layer, path))
 
+    def norm_after(self, layer: int, site: Literal["attn_out", "mlp_out"]) -> Norm | None:
+        """The norm between a half of a layer and the residual stream, where there is one (Gemma 2)."""
+        last, module = self.final_norm(), self._part(layer, self.family.sites[site].path)
+        return self._norm(module) if last is not None and isinstance(module, type(last.module)) else None
+
     def final_norm(self) -> Norm | None:
         """The norm between the last layer and the unembedding.
 

@@ -99,6 +99,7 @@ function trainer(scope: Scope, toy: Read<Toy>, off: Read<boolean>) {
   const begin = (next: Training) => {
     if (!running) loop(scope, slice);
     running = next;
+    progress.set(0);
   };
   scope.effect(() => {
     const wanted = toy();
