@@ -31,14 +31,20 @@ class Index(t.Int):  # type: ignore[type-arg]
             return super().validate(obj, value)
 
 
-def existing(name: str, value: int, size: int, things: str) -> int:
+def existing(name: str, value: Any, size: int, things: str) -> int:
     """The index, counted from 0; raises `SelectionError` where there is none."""
+    try:
+        value = index(value)
+    except TypeError:
+        raise SelectionError(
+            f"{name} is no position.", [("expected", "a whole number"), ("got", f"{type(value).__name__} {value!r}")]
+        ) from None
     if not -size <= value < size:
         expected = "0" if size == 1 else f"0 to {size - 1}"
         raise SelectionError(
             f"There is no {name} {value}.", [("expected", f"{expected} ({size} {things})"), ("got", str(value))]
         )
-    return value % size
+    return int(value % size)
 
 
 def one_of(name: str, value: Any, known: Sequence[str]) -> Any:
@@ -49,9 +55,9 @@ def one_of(name: str, value: Any, known: Sequence[str]) -> Any:
     raise SelectionError(f"There is no {name} {got}.", [("expected", listed(known)), ("got", got)])
 
 
-def listed(names: Sequence[str]) -> str:
-    """``"a", "b" or "c"``"""
-    *most, last = (f'"{name}"' for name in names)
+def listed(options: Sequence[Any]) -> str:
+    """``"a", "b" or "c"``; numbers stand without quotes."""
+    *most, last = (f'"{option}"' if isinstance(option, str) else str(option) for option in options)
     return f"{', '.join(most)} or {last}" if most else last
 
 

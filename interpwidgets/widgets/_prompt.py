@@ -35,6 +35,8 @@ class PromptWidget(InterpWidget):
 
     _model: Any = None
     _tokenizer: Any = None
+    _work = "Running the model"  # what the page says while a prompt is computed
+    _as_one: frozenset[str] = frozenset()  # traits that reach the page in one message with what follows from them
     _fresh: tuple[str, Any] | None = None  # a prompt and what was computed for it, about to be shown
     _running = _showing = False
 
@@ -54,10 +56,8 @@ class PromptWidget(InterpWidget):
         prompt = proposal.value
         if prompt == self.prompt:
             return spelled(prompt)
-        prompt = checked_prompt(prompt)
-        with self._at_work("Running the model"):
-            self._fresh = prompt, self._computed(prompt)
-        return prompt
+        self._fresh = self._worked(prompt)
+        return self._fresh[0]
 
     @t.observe("prompt")
     def _prompt_changed(self, change: Any) -> None:
@@ -70,26 +70,39 @@ class PromptWidget(InterpWidget):
                     self.prompt = change["old"]
 
     def notify_change(self, change: Any) -> None:
-        """Send a prompt and its picture in one message."""
-        if self._fresh:
+        """Send a prompt and its picture, or a choice and what it shows, in one message."""
+        if self._fresh or change["name"] in self._as_one:
             with self.hold_sync():
                 super().notify_change(change)
         else:
             super().notify_change(change)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the page sets. If it names what no longer exists, tell it what does."""
+        try:
+            super().set_state(sync_data)
+        except t.TraitError as error:
+            self._refused(error, sync_data)
+            self.send_state([name for name in sync_data if name in self.keys])
+
+    def _refused(self, error: t.TraitError, sync_data: dict[str, Any]) -> None:
+        """What else is done about a choice of the page that cannot be; by default nothing."""
+
+    def _worked(self, prompt: Any) -> tuple[str, Any]:
+        prompt = checked_prompt(prompt)
+        with self._at_work(self._work, shown=True):
+            return prompt, self._computed(prompt)
 
     def _run_for_page(self, prompt: str) -> None:
         """Run and show; an error goes to the page, where the former picture stays."""
         if self._running or self._showing:
             return
         with self._told_to_page():
-            prompt = checked_prompt(prompt)
-            with self._at_work("Running the model"):
-                computed = self._computed(prompt)
-            self._show(prompt, computed)
+            self._show(*self._worked(prompt))
 
     def _show(self, prompt: str, computed: Any) -> None:
         self._fresh = None
-        state = {**self._shown(computed), "prompt": prompt, "_status": READY, "_error": None}
+        state = {"_status": READY, **self._shown(computed), "prompt": prompt, "_error": None}
         try:
             with self._shown_at_once():
                 for name, value in state.items():
@@ -111,8 +124,11 @@ class PromptWidget(InterpWidget):
     # -- at work ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _at_work(self, what: str) -> Iterator[None]:
-        """While this holds the page says what is going on; nothing else can be asked for."""
+    def _at_work(self, what: str, shown: bool = False) -> Iterator[None]:
+        """While this holds the page says what is going on; nothing else can be asked for.
+
+        ``shown``: whether a picture follows that tells the page that it is done.
+        """
         if self._model is None:
             raise InputError(
                 "This widget was made from arrays: it has no model to run.",
@@ -126,9 +142,14 @@ class PromptWidget(InterpWidget):
                 self._error = None
                 self._progress(what, 0)
             yield
+        except BaseException:
+            self._status = READY
+            raise
+        else:
+            if not shown:
+                self._status = READY
         finally:
             self._running = False
-            self._status = READY
 
     def _progress(self, what: str, done: float) -> None:
         self._status = {"state": "busy", "text": what, "progress": done}

@@ -25,8 +25,7 @@ import io
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -37,9 +36,11 @@ from numpy.typing import NDArray
 
 from interpwidgets.widgets._arrays import InputError, read_tokens, shape_text, spelled, to_numpy
 from interpwidgets.widgets._atlas import atlas_png
-from interpwidgets.widgets._base import Array, InterpWidget
+from interpwidgets.widgets._base import Array
+from interpwidgets.widgets._choice import THEMES, Index, SelectionError, count, csv_cell, existing, listed, one_of
 from interpwidgets.widgets._comparison import difference, distance, mean
 from interpwidgets.widgets._patterns import Map, Patterns
+from interpwidgets.widgets._prompt import READY, PromptWidget, checked_prompt, error_state
 
 INDUCTION = 0.2  # from this score on, the widget opens on the strongest induction head
 LISTED = 3  # heads that a notice names; the page marks the others
@@ -49,12 +50,6 @@ STEP = 0.1  # seconds for which thumbnails are computed before the page is heard
 SMALLEST_ZOOM = 2
 
 SCALES = ("linear", "row", "log")
-THEMES = ("auto", "light", "dark")
-READY: dict[str, Any] = {"state": "ready", "text": "", "progress": None}
-
-
-class SelectionError(InputError, t.TraitError):
-    """A trait was set to what it cannot be; it keeps its old value."""
 
 
 class _Choice(NamedTuple):
@@ -78,23 +73,12 @@ class _Other(NamedTuple):
 class _Run(NamedTuple):
     """What a model gave for a prompt, checked and measured: from here on nothing can fail."""
 
-    prompt: str
     model: str
     tokens: list[str]
     patterns: Patterns
 
 
-class _Index(t.Int):  # type: ignore[type-arg]
-    """A position; takes the integers of numpy and torch too."""
-
-    def validate(self, obj: Any, value: Any) -> Any:
-        try:
-            return super().validate(obj, index(value))
-        except TypeError:
-            return super().validate(obj, value)
-
-
-class AttentionHeads(InterpWidget):
+class AttentionHeads(PromptWidget):
     """Every head of every layer as a thumbnail, the chosen one large; the choice can be set and observed from Python.
 
     ``tokens``: one string per position. ``patterns``: numpy, torch (any device and precision), jax, anything with
@@ -115,12 +99,14 @@ class AttentionHeads(InterpWidget):
     """
 
     _kind = t.Unicode("attention_heads").tag(sync=True)
+    _work = "Computing attention"
+    _as_one = frozenset(f"{side}{name}" for side in ("", "_other_") for name in ("layer", "head", "zoom"))
 
     tokens = t.List(t.Unicode()).tag(sync=True)
-    layer = _Index(0).tag(sync=True)
-    head = _Index(0, allow_none=True).tag(sync=True)
-    query = _Index(0).tag(sync=True)
-    key = _Index(0).tag(sync=True)
+    layer = Index(0).tag(sync=True)
+    head = Index(0, allow_none=True).tag(sync=True)
+    query = Index(0).tag(sync=True)
+    key = Index(0).tag(sync=True)
     locked = t.Bool(False).tag(sync=True)
     scale = t.Unicode("linear").tag(sync=True)
     sort = t.Unicode("layer").tag(sync=True)
@@ -128,10 +114,8 @@ class AttentionHeads(InterpWidget):
     theme = t.Unicode("auto").tag(sync=True)
     title = t.Unicode("Attention heads").tag(sync=True)
     caption = t.Unicode("").tag(sync=True)
-    prompt = t.Unicode("").tag(sync=True)
     zoom = t.Any(None, allow_none=True).tag(sync=True)
 
-    _has_model = t.Bool(False).tag(sync=True)
     _meta = t.Dict().tag(sync=True)
     _thumbs = Array()
     _tile = t.Instance(dict, allow_none=True).tag(sync=True)
@@ -139,17 +123,15 @@ class AttentionHeads(InterpWidget):
     _score_names = t.List(t.Unicode()).tag(sync=True)
     _score_values = Array()
     _notice = t.Instance(dict, allow_none=True).tag(sync=True)
-    _status = t.Dict(READY).tag(sync=True)
-    _error = t.Instance(dict, allow_none=True).tag(sync=True)
 
     # the second of two side by side: what it is, and what is chosen in it where that is not shared
     _other = t.Instance(dict, allow_none=True).tag(sync=True)
     _other_tile = t.Instance(dict, allow_none=True).tag(sync=True)
     _other_window = t.Instance(dict, allow_none=True).tag(sync=True)
-    _other_layer = _Index(0).tag(sync=True)
-    _other_head = _Index(0, allow_none=True).tag(sync=True)
-    _other_query = _Index(0).tag(sync=True)
-    _other_key = _Index(0).tag(sync=True)
+    _other_layer = Index(0).tag(sync=True)
+    _other_head = Index(0, allow_none=True).tag(sync=True)
+    _other_query = Index(0).tag(sync=True)
+    _other_key = Index(0).tag(sync=True)
     _other_zoom = t.Any(None, allow_none=True).tag(sync=True)
 
     def __init__(
@@ -171,10 +153,6 @@ class AttentionHeads(InterpWidget):
         scale: Literal["linear", "row", "log"] = "linear",
         theme: Literal["auto", "light", "dark"] = "auto",
     ) -> None:
-        self._model: Any = None
-        self._tokenizer: Any = None
-        self._run: _Run | None = None  # computed, about to be shown
-        self._running = self._showing = False
         self._png: tuple[Any, bytes | None] = (None, None)
         self._beside: _Other | None = None
         self._note = self._name = ""
@@ -195,7 +173,7 @@ class AttentionHeads(InterpWidget):
         ``model.tokenizer``. The options are those of `AttentionHeads`. Raises `ValueError` for an empty text or one
         that is longer than the model's context, `TypeError` for a model without attention.
         """
-        text = _prompt(text)
+        text = checked_prompt(text)
         found = _attention(model, text, tokenizer, None)
         tokens = read_tokens(found.tokens)
         widget = cls(tokens, _patterns(found, tokens), **{"n_kv_heads": found.n_kv_heads, **options})
@@ -233,8 +211,7 @@ class AttentionHeads(InterpWidget):
                     "Two AttentionHeads can be compared.",
                     [("expected", "AttentionHeads.compare(heads, others)"), ("got", type(side).__name__)],
                 )
-        if mode not in ("beside", "difference"):
-            raise _unknown("mode", mode, ("beside", "difference"))
+        one_of("mode", mode, ("beside", "difference"))
         a, b = (spelled(name) for name in names or _told_apart(first, second))
         sides = [(list(side.tokens), side._finished()) for side in (first, second)]
         if mode == "beside":
@@ -269,17 +246,17 @@ class AttentionHeads(InterpWidget):
         tokens: list[list[str]] = []
         each: list[Patterns] = []
         for i, prompt in enumerate(prompts):
-            found = _attention(model, _prompt(prompt), tokenizer, None)
+            found = _attention(model, checked_prompt(prompt), tokenizer, None)
             tokens.append(read_tokens(found.tokens))
             if len(tokens[i]) != len(tokens[0]):
                 raise InputError(
-                    f"Prompt 0 has {_count(len(tokens[0]), 'token')}, prompt {i} has {len(tokens[i])}.",
+                    f"Prompt 0 has {count(len(tokens[0]), 'token')}, prompt {i} has {len(tokens[i])}.",
                     [("expected", "as many tokens in each prompt of an average")],
                 )
             each.append(_patterns(found, tokens[i]).finish())
         names, patterns = mean(tokens, each)
         widget = cls(names, patterns, **{"n_kv_heads": found.n_kv_heads, **options})
-        widget._note = f"mean over {_count(len(each), 'prompt')}"
+        widget._note = f"mean over {count(len(each), 'prompt')}"
         widget._meta = {**widget._meta, "model": _short_name(found.name), **widget._said()}
         return widget
 
@@ -358,7 +335,7 @@ class AttentionHeads(InterpWidget):
                 if time.monotonic() >= end:
                     break
         except Exception as error:
-            self._error, self._status = _error_state(error), READY
+            self._error, self._status = error_state(error), READY
             return
         if patterns.measured > measured:
             self._show_measured()
@@ -411,16 +388,14 @@ class AttentionHeads(InterpWidget):
 
     def heads_above(self, score: str, threshold: float) -> list[tuple[int, int]]:
         """The heads (layer, head) whose score is above ``threshold``, the highest first."""
-        values = self.scores.get(score)
-        if values is None:
-            raise _unknown("score", score, self._score_names)
+        values = self.scores[one_of("score", score, self._score_names)]
         found = [(int(layer), int(head)) for layer, head in np.argwhere(values > threshold)]
         return sorted(found, key=lambda place: -values[place])
 
     def __repr__(self) -> str:
         patterns = self._patterns
         layers, heads, tokens = (
-            _count(n, noun)
+            count(n, noun)
             for n, noun in zip(
                 (patterns.n_layers, patterns.n_heads, patterns.n_tokens), ("layer", "head", "token"), strict=True
             )
@@ -456,9 +431,7 @@ class AttentionHeads(InterpWidget):
         name, value = proposal.trait.name, proposal.value
         scores = list(self._patterns.scores) + list(self._own_scores)
         known = {"sort": ["layer", *scores], "bar": [*scores, "none"], "scale": SCALES, "theme": THEMES}[name]
-        if value not in known:
-            raise _unknown(name, value, known)
-        return value
+        return one_of(name, value, known)
 
     @t.validate("title", "caption")
     def _encodable(self, proposal: Any) -> Any:
@@ -468,7 +441,7 @@ class AttentionHeads(InterpWidget):
     def _one_per_position(self, proposal: Any) -> Any:
         tokens = read_tokens(proposal.value)
         if len(tokens) != self._patterns.n_tokens:
-            expected = _count(self._patterns.n_tokens, "string")
+            expected = count(self._patterns.n_tokens, "string")
             raise SelectionError(
                 "One token is needed per position.", [("expected", expected), ("got", str(len(tokens)))]
             )
@@ -493,25 +466,8 @@ class AttentionHeads(InterpWidget):
         shared = self._beside is not None and self._beside.heads_shared
         return (self.layer, self.head) if shared else (self._other_layer, self._other_head)
 
-    def notify_change(self, change: Any) -> None:
-        """Send a choice and its tile, or a prompt and its picture, in one message."""
-        if change["name"].removeprefix("_other_") in ("layer", "head", "zoom") or self._run:
-            with self.hold_sync():
-                super().notify_change(change)
-        else:
-            super().notify_change(change)
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the page sets. If it names what no longer exists, tell it what does."""
-        try:
-            super().set_state(sync_data)
-        except t.TraitError:
-            self.send_state([name for name in sync_data if name in self.keys])
-
     def _on_message(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         match content:
-            case {"type": "run", "prompt": str(prompt)}:
-                self._run_for_page(prompt)
             case {"type": "row", "id": request, "layer": int(layer), "head": int() | None as head, "query": int(query)}:
                 side = "other" if content.get("side") == "other" and self._beside else ""
                 answer = {"type": "row", "id": request, "side": side}
@@ -522,97 +478,29 @@ class AttentionHeads(InterpWidget):
                     self.send({**answer, "error": "There is no such row any more."})
                 else:
                     self.send(answer, buffers=[row.astype("<f4").tobytes()])
+            case _:
+                super()._on_message(content, buffers)
 
     # -- running the model ------------------------------------------------------------------------------------
 
-    @t.validate("prompt")
-    def _runs(self, proposal: Any) -> Any:
-        """Run the model before the trait changes, so that an error leaves everything as it was."""
-        prompt = proposal.value
-        if prompt == self.prompt:
-            return spelled(prompt)
+    def _computed(self, prompt: str) -> _Run:
+        found = _attention(self._model, prompt, self._tokenizer, self._on_layer)
+        tokens = read_tokens(found.tokens)
+        return _Run(_short_name(found.name), tokens, _patterns(found, tokens))
+
+    def _on_layer(self, done: int, n_layers: int) -> None:
+        self._progress(f"{self._work} · layer {done} of {n_layers}", done / n_layers)
+
+    def _shown(self, computed: _Run) -> dict[str, Any]:
+        """Another prompt at the same head."""
+        before, self._patterns = self._patterns, computed.patterns
+        return self._state(computed.tokens, self._kept_choice(before), computed.model)
+
+    def _show(self, prompt: str, computed: _Run) -> None:
         try:
-            self._run = self._compute(prompt)
-        except BaseException:
-            self._status = READY
-            raise
-        return self._run.prompt
-
-    @t.observe("prompt")
-    def _prompt_changed(self, change: Any) -> None:
-        if self._run:
-            self._show(self._run)
-        elif not self._showing:  # changed by the page, or together with other traits
-            self._run_for_page(change["new"])
-            if self._error:
-                with self._shown_at_once():
-                    self.prompt = change["old"]
-
-    def _run_for_page(self, prompt: str) -> None:
-        """Run and show; an error goes to the page, where the former picture stays."""
-        if self._running or self._showing:
-            return
-        try:
-            run = self._compute(prompt)
-        except Exception as error:
-            with self.hold_sync():
-                self._error = _error_state(error)
-                self._status = {
-                    "state": "error",
-                    "text": "The last run failed. The former picture stays.",
-                    "progress": None,
-                }
-        else:
-            self._show(run)
-
-    def _compute(self, prompt: str) -> _Run:
-        if self._running or self._showing:
-            raise InputError("The model is still running.", advice="Set the prompt again when it is done.")
-        if self._model is None:
-            raise InputError(
-                "This widget was made from arrays: it has no model to run.",
-                advice="AttentionHeads.from_model(model, text) makes one with a prompt.",
-            )
-        prompt = _prompt(prompt)
-        self._running = True
-        try:
-            with self.hold_sync():
-                self._error = None
-                self._progress(0, self._patterns.n_layers)
-            found = _attention(self._model, prompt, self._tokenizer, self._progress)
-            tokens = read_tokens(found.tokens)
-            return _Run(prompt, _short_name(found.name), tokens, _patterns(found, tokens))
-        finally:
-            self._running = False
-
-    def _progress(self, done: int, n_layers: int) -> None:
-        text = f"Computing attention · layer {done} of {n_layers}" if done else "Computing attention"
-        self._status = {"state": "busy", "text": text, "progress": done / n_layers}
-
-    def _show(self, run: _Run) -> None:
-        """Show another prompt at the same head."""
-        before, self._patterns, self._run = self._patterns, run.patterns, None
-        state = self._state(run.tokens, self._kept_choice(before), run.model)
-        state.update(prompt=run.prompt, _error=None)
-        try:
-            with self._shown_at_once():
-                for name, value in state.items():
-                    setattr(self, name, value)
-        except Exception:  # of somebody's observer: the page still gets the whole
-            self.send_state(list(state))
-            raise
+            super()._show(prompt, computed)
         finally:
             self._fill()
-
-    @contextmanager
-    def _shown_at_once(self) -> Iterator[None]:
-        """One message to the page, and observers that see everything changed."""
-        self._showing = True
-        try:
-            with self.hold_sync(), self.hold_trait_notifications():
-                yield
-        finally:
-            self._showing = False
 
     def _kept_choice(self, before: Patterns) -> _Choice:
         """The same head; the same query and key, unless it was the last token or there is no such token any more."""
@@ -632,7 +520,7 @@ class AttentionHeads(InterpWidget):
         """
         out = io.StringIO(newline="")
         writer = csv.writer(out, lineterminator="\n")
-        tokens = [_cell(token) for token in self.tokens]
+        tokens = [csv_cell(token) for token in self.tokens]
         writer.writerow(["query \\ key", *tokens])
         for token, row in zip(tokens, self.selected, strict=True):
             writer.writerow([token, *(f"{value:.7g}" for value in row)])
@@ -694,26 +582,6 @@ def _loop_of_a_page() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _prompt(text: Any) -> str:
-    if not isinstance(text, str):
-        raise InputError("The prompt is not a text.", [("expected", "a string"), ("got", type(text).__name__)])
-    if not text:
-        raise InputError("The prompt is empty.", [("expected", "at least one character")])
-    return spelled(text)
-
-
-def _error_state(error: Exception) -> dict[str, Any]:
-    """An exception as the page shows it: one sentence, what was expected and got, what to do."""
-    rows = [[spelled(label), spelled(value)] for label, value in getattr(error, "rows", [])]
-    if isinstance(error, InputError):
-        return {"title": error.title, "rows": rows, "advice": error.advice}
-    title, _, advice = (str(error).strip() or type(error).__name__).partition("; ")
-    if not isinstance(error, ValueError | TypeError):  # nobody meant this one
-        title = f"{type(error).__name__}: {title}"
-    sentences = [spelled(text[:1].upper() + text[1:400]) for text in (title, advice)]
-    return {"title": sentences[0].rstrip(".") + ".", "rows": rows, "advice": sentences[1]}
-
-
 def _short_name(name: str | None) -> str:
     """What a model is called, without the folder or the account that it came from."""
     return spelled(re.split(r"[/\\]", (name or "").rstrip("/\\"))[-1])
@@ -747,19 +615,8 @@ def _cut(text: str, at: int, most: int = 40) -> str:
 def _position(name: str, value: Any, patterns: Patterns) -> int:
     """The index, counted from 0; raises `SelectionError` where there is none."""
     size = {"layer": patterns.n_layers, "head": patterns.n_heads}.get(name, patterns.n_tokens)
-    try:
-        number = index(value)
-    except TypeError:
-        raise SelectionError(
-            f"{name} is no position.", [("expected", "a whole number"), ("got", f"{type(value).__name__} {value!r}")]
-        ) from None
-    if not -size <= number < size:
-        expected = "0" if size == 1 else f"0 to {size - 1}"
-        place = {"layer": "layers", "head": "heads in a layer"}.get(name, "tokens")
-        raise SelectionError(
-            f"There is no {name} {number}.", [("expected", f"{expected} ({size} {place})"), ("got", str(number))]
-        )
-    return number % size
+    things = {"layer": "layers", "head": "heads in a layer"}.get(name, "tokens")
+    return existing(name, value, size, things)
 
 
 def _first_choice(
@@ -802,8 +659,8 @@ def _kv_heads(n_kv_heads: int | None, n_heads: int) -> int:
     divisors = [n for n in range(1, n_heads + 1) if n_heads % n == 0]
     if n_kv_heads not in divisors:
         raise InputError(
-            f"{_count(n_heads, 'head')} cannot share {n_kv_heads} key-value heads equally.",
-            [("expected", f"n_kv_heads that divides {n_heads} ({_listed(divisors)})"), ("got", str(n_kv_heads))],
+            f"{count(n_heads, 'head')} cannot share {n_kv_heads} key-value heads equally.",
+            [("expected", f"n_kv_heads that divides {n_heads} ({listed(divisors)})"), ("got", str(n_kv_heads))],
         )
     return int(n_kv_heads)
 
@@ -839,7 +696,7 @@ def _row_notice(patterns: Patterns) -> dict[str, Any] | None:
     rest = len(heads) - len(named)
     which = ", ".join(named) + (f" and {rest} more" if rest else "")
     return {
-        "title": f"Rows do not sum to one in {_count(len(heads), 'head')}.",
+        "title": f"Rows do not sum to one in {count(len(heads), 'head')}.",
         "text": f"{which}. This is usual for attention sinks, differences and bfloat16.",
         "hint": "Silence with normalized=False",
         "heads": [list(place) for place in heads[:MARKED]],
@@ -879,22 +736,3 @@ def _window_for(
     if window and (window["layer"], window["head"], window["zoom"]) == (*place, zoom):
         return window
     return _crossing_tile(patterns.window(*place, zoom))
-
-
-def _cell(token: str) -> str:
-    return f"'{token}" if token[:1] in ("=", "+", "-", "@", "\t", "\r") else token
-
-
-def _unknown(name: str, value: Any, known: Sequence[str]) -> SelectionError:
-    quoted = [f'"{option}"' for option in known]
-    got = f'"{value}"' if isinstance(value, str) else repr(value)
-    return SelectionError(f"There is no {name} {got}.", [("expected", _listed(quoted)), ("got", got)])
-
-
-def _listed(options: Sequence[Any]) -> str:
-    *most, last = map(str, options)
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -77,6 +77,7 @@ class InductionHeads(PromptWidget):
     """
 
     _kind = t.Unicode("induction_heads").tag(sync=True)
+    _as_one = frozenset({"layer", "head", "step"})
 
     tokens = t.List(t.Unicode()).tag(sync=True)
     layer = Index(0).tag(sync=True)
@@ -285,21 +286,6 @@ class InductionHeads(PromptWidget):
             losses = {**self._text.losses, key: loss}
             self._text = self._text._replace(losses=dict([*losses.items()][-LOSSES:]))
             self._losses = _losses_state(self._text.losses)
-
-    def notify_change(self, change: Any) -> None:
-        """Send a choice and its pattern in one message."""
-        if change["name"] in ("layer", "head", "step"):
-            with self.hold_sync():
-                super().notify_change(change)
-        else:
-            super().notify_change(change)
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the page sets. If it names what no longer exists, tell it what does."""
-        try:
-            super().set_state(sync_data)
-        except t.TraitError:
-            self.send_state([name for name in sync_data if name in self.keys])
 
     def _on_message(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         match content:

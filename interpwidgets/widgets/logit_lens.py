@@ -64,6 +64,7 @@ class LogitLens(PromptWidget):
     """
 
     _kind = t.Unicode("logit_lens").tag(sync=True)
+    _as_one = TOGETHER
 
     tokens = t.List(t.Unicode()).tag(sync=True)
     row = Index(0).tag(sync=True)
@@ -443,22 +444,9 @@ class LogitLens(PromptWidget):
             for name, value in self._numbers(self._picture, [*self._wanted(self._chosen({})), *also]).items():
                 setattr(self, name, value)
 
-    def notify_change(self, change: Any) -> None:
-        """Send a choice and the numbers that it needs in one message."""
-        if change["name"] in TOGETHER:
-            with self.hold_sync():
-                super().notify_change(change)
-        else:
-            super().notify_change(change)
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the page sets. If it names what cannot be, tell it what is, and why."""
-        try:
-            super().set_state(sync_data)
-        except t.TraitError as error:
-            if isinstance(error, InputError) and ON_SHOW & set(sync_data):
-                self._error = error_state(error)
-            self.send_state([name for name in sync_data if name in self.keys])
+    def _refused(self, error: t.TraitError, sync_data: dict[str, Any]) -> None:
+        if isinstance(error, InputError) and ON_SHOW & set(sync_data):
+            self._error = error_state(error)
 
     def _on_message(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         match content:
