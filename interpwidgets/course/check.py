@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from interpwidgets.course import CourseError, reading, registry
-from interpwidgets.course.attempt import Outcome, attempt, copied, innermost, strided, theirs, undisturbed
+from interpwidgets.course.attempt import Outcome, Stopped, attempt, copied, stopped, strided, undisturbed
 from interpwidgets.course.compare import Rules, differing_values, first_difference, pairs, values_name
 from interpwidgets.course.exercise import Answer, Arguments, Exercise, Found, Mistake
-from interpwidgets.course.limits import TimeUp, limited
+from interpwidgets.course.limits import limited
 from interpwidgets.course.verdict import Cost, Device, Failure, State, Verdict, named
 
 SECONDS = 10.0  # for all cases of one check on one device; more where the reference itself is slow
@@ -50,23 +50,38 @@ def check(name: str, answer: Any = _MISSING) -> Verdict:
     return verdict
 
 
-def judge(exercise: Exercise, answer: Any, seconds: float = SECONDS, extras: bool = True) -> Verdict:
-    """The verdict on one answer; nothing is remembered. ``extras=False`` leaves out cost and what it finds."""
+@dataclass(frozen=True)
+class Trial:
+    """Where and on what an answer is tried: how it is called, on which devices, with inputs of which ``seed``."""
+
+    call: Callable[[Answer, Arguments, Callable[..., Any] | None, float], Outcome]
+    devices: Sequence[torch.device]
+    seed: int = 0
+
+
+def judge(
+    exercise: Exercise, answer: Any, seconds: float = SECONDS, extras: bool = True, trial: Trial | None = None
+) -> Verdict:
+    """The verdict on one answer; nothing is remembered. ``extras=False`` leaves out cost and what it finds.
+
+    ``trial`` is for answers that run elsewhere; without it they run here, on every device of this machine.
+    """
+    trial = trial or Trial(attempt, devices())
     if failure := wrong_signature(exercise, answer):
         state: State = "differs"
         return Verdict(
-            exercise, state, failure.headline, failure=failure, devices=[_waiting("CPU", "unstarted"), *_absent()]
+            exercise, state, failure.headline, failure=failure, devices=[_waiting("CPU", "unstarted"), *_absent(trial)]
         )
     results = []
-    for device in devices():
-        tried = _try(exercise, answer, device, seconds)
+    for device in trial.devices:
+        tried = _try(exercise, answer, device, seconds, trial)
         if tried[0].unstarted:
-            return _unstarted(exercise, answer, tried[0])
+            return _unstarted(exercise, answer, tried[0], trial)
         results.append((device, tried))
-        if any(isinstance(one.yours.error, TimeUp) for one in tried):
+        if any(one.yours.error and one.yours.error.name == "TimeUp" for one in tried):
             break
     failing = next((one for _, tried in results for one in tried if one.failure), None)
-    lines = [*(_line(device, tried) for device, tried in results), *_absent()]
+    lines = [*(_line(device, tried) for device, tried in results), *_absent(trial)]
     if failing is None:
         return _passed(exercise, answer, results[0][1], lines, extras)
     assert failing.failure
@@ -112,10 +127,13 @@ def devices() -> list[torch.device]:
     return found
 
 
-def inputs(exercise: Exercise, device: torch.device) -> list[tuple[str, Arguments]]:
-    """All cases of an exercise on a device; the first with tensors comes once more, not contiguous in memory."""
+def inputs(exercise: Exercise, device: torch.device, seed: int = 0) -> list[tuple[str, Arguments]]:
+    """All cases of an exercise on a device; the first with tensors comes once more, not contiguous in memory.
+
+    ``seed`` 0 gives the inputs that learners see; the hand-made ones are the same for every seed.
+    """
     made = [
-        (case.name, _made(exercise, case.name, case.make, seed, device)) for seed, case in enumerate(exercise.cases)
+        (case.name, _made(exercise, case.name, case.make, seed + at, device)) for at, case in enumerate(exercise.cases)
     ]
     for name, arguments in made:
         if any(isinstance(argument, torch.Tensor) and argument.dim() for argument in arguments):
@@ -127,7 +145,7 @@ def _made(exercise: Exercise, name: str, make: Callable[..., Arguments], seed: i
     try:
         return make(seed, device)
     except Exception as error:
-        raise _ours(exercise, name, error) from error
+        raise _ours(exercise, name, stopped(error, make)) from error
 
 
 def targets(exercise: Exercise, cases: Sequence[tuple[str, Arguments]]) -> list[Outcome]:
@@ -135,49 +153,41 @@ def targets(exercise: Exercise, cases: Sequence[tuple[str, Arguments]]) -> list[
     found = [attempt(exercise.reference, arguments, exercise.drive, 600) for _, arguments in cases]
     for (name, _), outcome in zip(cases, found, strict=True):
         if outcome.error:
-            raise _ours(exercise, name, outcome.error)
+            raise _ours(exercise, name, outcome.error) from outcome.error.cause
     return found
 
 
-def _ours(exercise: Exercise, name: str, error: BaseException) -> CourseError:
+def _ours(exercise: Exercise, name: str, error: Stopped) -> CourseError:
     return CourseError(
-        f"The check of {exercise.id} itself stopped, in the case {name!r}: {type(error).__name__}: {error}\n"
+        f"The check of {exercise.id} itself stopped, in the case {name!r}: {error.name}: {error.message}\n"
         "That is a mistake of ours, not of your code. Please report this message."
     )
 
 
-def _try(exercise: Exercise, answer: Answer, device: torch.device, seconds: float) -> list[Tried]:
+def _try(exercise: Exercise, answer: Answer, device: torch.device, seconds: float, trial: Trial) -> list[Tried]:
     """Run all cases, stop early only where going on makes no sense."""
-    cases = inputs(exercise, device)
+    cases = inputs(exercise, device, trial.seed)
     wanted = targets(exercise, cases)
     left = max(seconds, 20 * sum(target.seconds for target in wanted))
     tried = []
     for (name, arguments), target in zip(cases, wanted, strict=True):
-        yours = attempt(answer, arguments, exercise.drive, left)
+        yours = trial.call(answer, arguments, exercise.drive, left)
         left -= yours.seconds
         one = Tried(name, arguments, target, yours, [])
         tried.append(one)
-        one.unstarted = _stub(answer, yours.error)
-        one.failure = _examine(exercise, answer, one, seconds)
+        one.unstarted = yours.error.stub if yours.error else ""
+        one.failure = _examine(exercise, one, seconds)
         yours.value = copied(yours.value)
-        if one.unstarted or isinstance(yours.error, TimeUp | SystemExit | MemoryError):
+        if yours.error and (one.unstarted or yours.error.final):
             break
     return tried
 
 
-def _stub(answer: Answer, error: BaseException | None) -> str:
-    """The function that still raises NotImplementedError, if it is one of the learner's own; else ""."""
-    if not isinstance(error, NotImplementedError):
-        return ""
-    own, last = theirs(error, answer), innermost(error)
-    return last.co_name if last and own and own[0] is last else ""
-
-
-def _examine(exercise: Exercise, answer: Answer, one: Tried, seconds: float) -> Failure | None:
+def _examine(exercise: Exercise, one: Tried, seconds: float) -> Failure | None:
     """The first property that does not hold for one case; those that do are added to ``one.held``."""
     one.held.append("signature")
     if one.yours.error:
-        return reading.stopped(one.yours.error, answer, one.name, seconds)
+        return reading.stopped(one.yours.error, seconds)
     one.held.append("no exception")
     rules = _rules(exercise, one.arguments)
     if failure := first_difference(one.target.value, one.yours.value, rules, one.held):
@@ -270,7 +280,7 @@ def _alike(exercise: Exercise, mistake: Mistake, tried: Sequence[Tried], rules: 
         theirs_ = one.yours
         other = attempt(mistake.answer, one.arguments, exercise.drive, min(seconds, SECONDS))
         if other.error and theirs_.error:
-            if type(other.error) is not type(theirs_.error):
+            if other.error.name != theirs_.error.name:
                 return False
         elif theirs_.error:
             return False
@@ -294,13 +304,13 @@ def _equal(one: Any, other: Any, rules: Rules) -> bool:
 # -- verdicts -----------------------------------------------------------------------------------------------------
 
 
-def _unstarted(exercise: Exercise, answer: Answer, one: Tried) -> Verdict:
+def _unstarted(exercise: Exercise, answer: Answer, one: Tried, trial: Trial) -> Verdict:
     told = "The cell still raises NotImplementedError. That is where everyone starts."
     if one.unstarted not in (exercise.name, getattr(answer, "__name__", "")) and exercise.drive is None:
         told = f"Your function calls `{one.unstarted}`, which still raises NotImplementedError. Start there."
     failure = Failure("no exception", "Not started.", [told])
     arguments = named(one.arguments, _parameters(exercise))
-    lines = [_waiting("CPU", "unstarted"), *_absent()]
+    lines = [_waiting("CPU", "unstarted"), *_absent(trial)]
     return Verdict(
         exercise, "unstarted", "Not started.", failure=failure, case=one.name, arguments=arguments, devices=lines
     )
@@ -361,6 +371,6 @@ def _waiting(name: str, state: State) -> Device:
     return Device(name, state, f"{name}: nothing to run yet")
 
 
-def _absent() -> Iterator[Device]:
-    if len(devices()) == 1:
+def _absent(trial: Trial) -> Iterator[Device]:
+    if len(trial.devices) == 1:
         yield Device("GPU", "absent", "GPU: not present")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from interpwidgets.course.kinds import kind
 from interpwidgets.course.verdict import Chip, Comparison, Failure
 
 TOLERANCE: dict[str, tuple[float, float]] = {
@@ -63,19 +64,6 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 # -- kinds of results ---------------------------------------------------------------------------------------------
-
-
-def kind(value: Any) -> str:
-    """What a person would call a value: "a tensor", "a float", "a numpy array"."""
-    if isinstance(value, torch.Tensor):
-        return "a tensor" if type(value) in (torch.Tensor, torch.nn.Parameter) else f"a {type(value).__name__}"
-    names = {type(None): "None", bool: "a truth value", int: "an int", float: "a float", np.ndarray: "a numpy array"}
-    if type(value) in names:
-        return names[type(value)]
-    if isinstance(value, np.generic):
-        return f"a numpy {type(value).__name__}"
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def wrong_type(target: Any, yours: Any, where: str = "") -> str | None:

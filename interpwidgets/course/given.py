@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from interpwidgets.course.colour import scale
-from interpwidgets.course.compare import kind
+from interpwidgets.course.kinds import kind
 from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, number, picture
 
 _HEADS = 36  # as many thumbnails fit

@@ -1,22 +1,18 @@
 """Python's error messages, read aloud to somebody who meets them for the first time.
 
-failure = stopped(error, answer, case="A B C D", seconds=10)
+failure = stopped(outcome.error, seconds=10)
 failure.headline            # "in your line 4."
 failure.stop.message        # "index 8 is out of bounds for dimension 2 with size 8"
 failure.sentences           # ["Dimension 2 has 8 entries, so its last index is 7; your code asks for index 8."]
 """
 
-import linecache
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from interpwidgets.course.attempt import theirs
-from interpwidgets.course.compare import kind
-from interpwidgets.course.limits import TimeUp
+from interpwidgets.course.attempt import Stopped
+from interpwidgets.course.kinds import kind
 from interpwidgets.course.verdict import Failure, Stop
-
-_AROUND = 4  # lines shown on each side of theirs
 
 _Reading = Callable[[re.Match[str]], str]
 
@@ -100,21 +96,20 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
 ]
 
 
-def stopped(error: BaseException, answer: Any, case: str, seconds: float) -> Failure:
-    """The report on code that raised, or that did not end."""
-    frame = theirs(error, answer)
-    where = f"in your line {frame[1]}." if frame else "before your first line."
-    lines = _lines(frame[0].co_filename, frame[1], frame[0].co_firstlineno) if frame else []
-    at = frame[1] if frame else None
-    if isinstance(error, TimeUp):
-        stop = Stop(lines, at, "No end", f"stopped after {seconds:.3g} seconds")
+def stopped(error: Stopped, seconds: float) -> Failure:
+    """The report on code that raised, or that did not end within ``seconds``."""
+    where = f"in your line {error.at}." if error.at is not None else "before your first line."
+    if error.name == "TimeUp":
+        stop = Stop(error.lines, error.at, "No end", f"stopped after {seconds:.3g} seconds")
         told = "Either a loop there never ends, or it does far more work than is needed."
         advice = (
-            "print what changes from one round to the next." if _loops(lines) else "count the rounds of your loops."
+            "print what changes from one round to the next."
+            if _loops(error.lines)
+            else "count the rounds of your loops."
         )
         return Failure("no exception", where, [told], advice, stop=stop)
-    stop = Stop(lines, at, type(error).__name__, _message(error))
-    return Failure("no exception", where, [read(error)], _next(error, frame is not None), stop=stop)
+    stop = Stop(error.lines, error.at, error.name, error.message)
+    return Failure("no exception", where, [read(error)], _next(error), stop=stop)
 
 
 _STEPS = [  # what to do next, by what an error says
@@ -124,50 +119,23 @@ _STEPS = [  # what to do next, by what an error says
 ]
 
 
-def _next(error: BaseException, inside: bool) -> str:
-    if not inside:
+def _next(error: Stopped) -> str:
+    if error.at is None:
         return "compare how your code is called with what is asked."
-    said = (step for pattern, step in _STEPS if re.search(pattern, str(error)))
+    said = (step for pattern, step in _STEPS if re.search(pattern, error.message))
     return next(said, "print what that line works with, in the line before.")
 
 
-def _loops(lines: list[tuple[int, str]]) -> bool:
+def _loops(lines: Sequence[tuple[int, str]]) -> bool:
     return any(re.match(r"\s*while\b", line) for _, line in lines)
 
 
-def read(error: BaseException) -> str:
+def read(error: Stopped) -> str:
     """One sentence about an exception, or "" where Python's own says it all."""
-    message = _message(error)
-    names = {base.__name__ for base in type(error).__mro__}
     for name, pattern, sentence in _SENTENCES:
-        if name in names and (match := re.search(pattern, message)):
+        if name in error.names and (match := re.search(pattern, error.message)):
             return match.expand(sentence) if isinstance(sentence, str) else sentence(match)
     return ""
-
-
-def _message(error: BaseException) -> str:
-    try:
-        text = str(error).strip()
-    except Exception:
-        return "(its message cannot be shown)"
-    first = text.splitlines()[0] if text else ""
-    return first if len(first) <= 300 else first[:299] + "…"
-
-
-def _lines(file: str, at: int, begin: int) -> list[tuple[int, str]]:
-    """The lines of a function round the one where it stopped, with their numbers and a common indent removed."""
-    linecache.checkcache(file)
-    source = linecache.getlines(file)
-    if not 0 < at <= len(source):
-        return []
-    from_, to = max(begin, at - _AROUND), min(len(source), at + _AROUND)
-    shown = [(number, source[number - 1].rstrip().expandtabs(4)) for number in range(from_, to + 1)]
-    edge = next((i for i, (n, line) in enumerate(shown) if n > at and line and not line[0].isspace()), None)
-    shown = shown[:edge]
-    while shown and not shown[-1][1]:
-        shown.pop()
-    indent = min((len(line) - len(line.lstrip()) for _, line in shown if line), default=0)
-    return [(number, line[indent:]) for number, line in shown]
 
 
 def described(value: Any) -> str:

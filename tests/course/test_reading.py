@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from interpwidgets.course.reading import stopped
+from interpwidgets.course import attempt, reading
 
 
 def step_on_a_parameter(x: torch.Tensor) -> Any:
@@ -37,4 +37,4 @@ def an_item_of_a_tuple(x: torch.Tensor) -> Any:
 def test_the_next_step_is_about_the_error(answer: Callable[..., Any], told: str) -> None:
     with pytest.raises((RuntimeError, TypeError)) as met:
         answer(torch.zeros(3, requires_grad=True))
-    assert told in str(stopped(met.value, answer, "a case", 1.0))
+    assert told in str(reading.stopped(attempt.stopped(met.value, answer), 1.0))
