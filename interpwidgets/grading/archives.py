@@ -76,27 +76,16 @@ def files(path: Path) -> Iterator[File]:
     """The files of a folder or a zip archive, in the order of their names. Raises `Refused` if it is neither."""
     if path.is_dir():
         return _of_folder(path)
-    return inside(path.name, lambda: path.open("rb"), path.stat().st_size)
-
-
-def inside(where: str, open_it: Callable[[], IO[bytes]], size: int) -> Iterator[File]:
-    """The files of a zip archive. Raises `Refused` if it is none, is damaged or is larger than anyone needs."""
-    with open_it() as stream:
-        _measured(stream, size)
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                entries = archive.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, OverflowError, EOFError):
-            raise Refused("it is no zip archive, or not a whole one") from None
-    if len(entries) > ENTRIES:
-        raise Refused(f"it holds {len(entries):,} files, and at most {ENTRIES:,} are read")
-    return _of_archive(where, open_it, entries)
+    with path.open("rb") as stream:
+        _measured(stream, path.stat().st_size)
+    return _of_archive(path.name, path)
 
 
 def inner(file: File) -> Iterator[File]:
     """The files of an archive within a folder or an archive. Raises `Refused`."""
     data = file.read(INNER)
-    return inside(file.where, lambda: io.BytesIO(data), len(data))
+    _measured(io.BytesIO(data), len(data))
+    return _of_archive(file.where, io.BytesIO(data))
 
 
 # -- archives -----------------------------------------------------------------------------------------------------
@@ -118,35 +107,26 @@ def _measured(stream: IO[bytes], size: int) -> None:
     stream.seek(0)
 
 
-def _of_archive(where: str, open_it: Callable[[], IO[bytes]], entries: list[zipfile.ZipInfo]) -> Iterator[File]:
-    for entry in sorted(entries, key=lambda entry: (entry.orig_filename, entry.header_offset)):
-        if entry.is_dir() and not entry.file_size:
-            continue
-        name = entry.orig_filename.replace("\\", "/")
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        trouble = _wrong_path(name, parts) or _wrong_entry(entry)
-        shown = f"{where}/{name.lstrip('/')}"
-        if trouble:
-            yield File(shown, parts, trouble=trouble)
-        else:
-            yield File(shown, parts, _time(entry), _open=lambda entry=entry: _Entry(open_it(), entry))  # type: ignore[misc]
+def _of_archive(where: str, source: Path | io.BytesIO) -> Iterator[File]:
+    try:
+        archive = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, OverflowError, EOFError):
+        raise Refused("it is no zip archive, or not a whole one") from None
+    entries = archive.infolist()
+    if len(entries) > ENTRIES:
+        raise Refused(f"it holds {len(entries):,} files, and at most {ENTRIES:,} are read")
+    entries = [entry for entry in entries if not (entry.orig_filename.endswith("/") and not entry.file_size)]
+    entries.sort(key=lambda entry: (entry.orig_filename, entry.header_offset))
+    return (_in_archive(where, archive, entry) for entry in entries)
 
 
-class _Entry(io.RawIOBase):
-    """One file of an archive, decompressed as far as it is read; closing it closes the archive."""
-
-    def __init__(self, stream: IO[bytes], entry: zipfile.ZipInfo) -> None:
-        self._archive = zipfile.ZipFile(stream)
-        self._stream = stream
-        self._file = self._archive.open(entry)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
-
-    def close(self) -> None:
-        self._archive.close()
-        self._stream.close()
-        super().close()
+def _in_archive(where: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:
+    name = entry.orig_filename.replace("\\", "/")
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    shown = f"{where}/{name.lstrip('/')}"
+    if trouble := _wrong_path(name, parts) or _wrong_entry(entry):
+        return File(shown, parts, trouble=trouble)
+    return File(shown, parts, _time(entry), _open=lambda: archive.open(entry))
 
 
 def _wrong_entry(entry: zipfile.ZipInfo) -> str:
@@ -164,7 +144,7 @@ def _wrong_entry(entry: zipfile.ZipInfo) -> str:
 
 def _time(entry: zipfile.ZipInfo) -> float:
     try:
-        return datetime(*entry.date_time).timestamp()  # noqa: DTZ001  an archive knows no time zone
+        return datetime(*entry.date_time).timestamp()
     except (ValueError, OverflowError, OSError):
         return 0.0
 
@@ -174,7 +154,7 @@ def _time(entry: zipfile.ZipInfo) -> float:
 
 def _of_folder(top: Path) -> Iterator[File]:
     count = 0
-    todo = [(top, ())]
+    todo: list[tuple[Path, tuple[str, ...]]] = [(top, ())]
     while todo:
         folder, before = todo.pop()
         deeper: list[tuple[Path, tuple[str, ...]]] = []

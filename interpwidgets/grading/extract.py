@@ -212,7 +212,8 @@ class _Work:
             begun = [one for one, _, begun in places if begun]
             there = any(cell.item == item and cell.id in ids for cell in self.released.cells)
             if not places:
-                yield f"{item} is not there: no cell defines {name}{'' if there or not ids else ', and its own is gone'}."
+                gone = ", and its own is gone" if ids and not there else ""
+                yield f"{item} is not there: no cell defines {name}{gone}."
             elif begun and ids and not there:
                 yield f"{item} is answered in {begun[-1].name}; its own cell is gone."
             if len(begun) > 1:
