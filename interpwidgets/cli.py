@@ -136,6 +136,40 @@ def export(notebook: Path, out: Path | None, execute: bool) -> None:
     click.echo(f"Wrote {page}")
 
 
+@main.group(short_help="Carry what you have done to another computer, or past a Colab session.")
+def progress() -> None:
+    """Carry what you have done to another computer, or past the end of a Colab session.
+
+    \b
+    interpwidgets progress export        here: writes one small file
+    interpwidgets progress import        there: adds what it holds; nothing is ever taken away
+
+    Without a name the file is interpwidgets-progress.jsonl: in your Google Drive if Colab has it mounted, else in this
+    folder.
+    """
+
+
+@progress.command("export")
+@click.argument("snapshot", metavar="[FILE]", type=_FOLDER, required=False)
+def export_progress(snapshot: Path | None) -> None:
+    """Write what you have done to FILE. What FILE held before stays in it."""
+    from interpwidgets.course import snapshots
+
+    with _in_a_sentence():
+        written = snapshots.export_to(snapshot)
+        click.echo(f"Wrote {written} ({len(snapshots.read(written))} events)")
+
+
+@progress.command("import")
+@click.argument("snapshot", metavar="[FILE]", type=_FOLDER, required=False)
+def import_progress(snapshot: Path | None) -> None:
+    """Add what FILE holds to what you have done here. Doing it twice changes nothing more."""
+    from interpwidgets.course import snapshots
+
+    with _in_a_sentence():
+        click.echo(f"{snapshots.import_from(snapshot)} events were new here.")
+
+
 # -- making -----------------------------------------------------------------------------------------------------------
 
 

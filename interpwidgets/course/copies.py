@@ -61,7 +61,7 @@ def place(source: Path, target: Path, release: str) -> list[Step]:
         for name in _course_files(source):
             record = memory.setdefault(name, {})
             steps.append(Step(name, _place_one(source / name, target / name, record, release)))
-            _write(target / MEMORY, json.dumps(memory, indent=1, sort_keys=True).encode())
+            write_whole(target / MEMORY, json.dumps(memory, indent=1, sort_keys=True).encode())
         return steps
 
 
@@ -95,10 +95,10 @@ def _place_one(path: Path, copy: Path, memory: dict[str, str], release: str) -> 
         return "is yours: kept as it is"
     else:
         beside = _free_name(copy, release)
-        _write(beside, path.read_bytes())
+        write_whole(beside, path.read_bytes())
         memory["beside"] = ours
         return f"is yours: kept as it is; the one of {release} is beside it: {beside.name}"
-    _write(copy, path.read_bytes())
+    write_whole(copy, path.read_bytes())
     memory["placed"] = ours
     return done
 
@@ -153,13 +153,15 @@ def _remember(target: Path) -> dict[str, dict[str, str]]:
     return {name: record for name, record in known if isinstance(record, dict)}
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """All or nothing: a full disk or a closed lid leaves the former file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".interpwidgets-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
         Path(name).chmod(mode)
         Path(name).replace(path)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from interpwidgets.course import progress, registry
+from interpwidgets.course import events, progress, registry
 from interpwidgets.course.check import check
 from interpwidgets.course.hints import hint
 from interpwidgets.course.questions import answer
@@ -72,7 +72,7 @@ def test_a_broken_disk_breaks_no_check(
 ) -> None:
     home = tmp_path / "elsewhere"
     monkeypatch.setenv("INTERPWIDGETS_HOME", str(home))
-    monkeypatch.setattr(progress, "_BUSY", 0.05)
+    monkeypatch.setattr(events, "_BUSY", 0.05)
     holder = None
     if trouble == "a folder that is a file":
         home.write_text("")
