@@ -8,7 +8,8 @@
 
 Nothing is ever extracted: a file is read into memory, up to a bound that does not rest on what the archive says about
 itself. Links are not followed, and what is no plain file (a pipe, a device, a socket) is not opened. Names are only
-words here; nobody writes to them. A file with ``trouble`` is listed and cannot be read.
+words here; nobody writes to them. A file with ``trouble`` is listed and cannot be read; one whose name leads elsewhere
+has no ``parts`` at all.
 """
 
 import io
@@ -37,6 +38,10 @@ _TURNS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}  # characte
 
 class Refused(CourseError, ValueError):
     """Why a file or an archive is not read, in a few words that complete "it was not read: ..."."""
+
+
+class TooLarge(Refused):
+    """A file has more bytes than were to be read."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class File:
         except (OSError, RuntimeError, ValueError, NotImplementedError) as error:
             raise Refused(f"it cannot be read ({type(error).__name__})") from None
         if len(data) > most:
-            raise Refused(f"it has more than {most / 1e6:.0f} MB")
+            raise TooLarge(f"it has more than {most / 1e6:.0f} MB")
         return data
 
 
@@ -79,6 +84,11 @@ def files(path: Path) -> Iterator[File]:
     with path.open("rb") as stream:
         _measured(stream, path.stat().st_size)
     return _of_archive(path.name, path)
+
+
+def single(path: Path) -> File:
+    """A file that stands for itself."""
+    return File(path.name, (path.name,), path.stat().st_mtime, _open=lambda: _plain(str(path.resolve())))
 
 
 def inner(file: File) -> Iterator[File]:
@@ -123,6 +133,8 @@ def _of_archive(where: str, source: Path | io.BytesIO) -> Iterator[File]:
 def _in_archive(where: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:
     name = entry.orig_filename.replace("\\", "/")
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
+        parts = ()
     shown = f"{where}/{name.lstrip('/')}"
     if trouble := _wrong_path(name, parts) or _wrong_entry(entry):
         return File(shown, parts, trouble=trouble)
@@ -206,10 +218,8 @@ def _plain(path: str) -> IO[bytes]:
 
 def _wrong_path(name: str, parts: tuple[str, ...]) -> str:
     """Why a path is not taken, or ""."""
-    if not parts or name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        return "its name is the path of a place on a computer, not in the archive"
-    if ".." in parts:
-        return "its name leads out of the archive"
+    if not parts:
+        return "its name leads out of the archive, or is empty"
     if len(name) > PATH or any(len(part) > NAME for part in parts) or len(parts) > DEPTH:
         return f"its name is longer than {NAME} characters, or its folders are nested too deeply"
     if any(unicodedata.category(one) in ("Cc", "Cs") or one in _TURNS for one in name):

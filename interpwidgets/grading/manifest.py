@@ -17,7 +17,7 @@ from typing import Literal
 
 from interpwidgets.course import chapters
 from interpwidgets.grading import notebook
-from interpwidgets.grading.source import without_magics
+from interpwidgets.grading.source import bound, parsed, without_magics
 
 Kind = Literal["text", "given", "answer", "check", "question"]
 
@@ -65,6 +65,17 @@ class Manifest:
 def numbers() -> tuple[str, ...]:
     """The chapters that were handed out: ("00", "01", ...)."""
     return tuple(path.stem[:2] for path in chapters.notebooks("chapters"))
+
+
+@cache
+def answers() -> dict[str, tuple[str, str]]:
+    """The names of all functions that learners write: {"induction_score": ("05", "05.5"), ...}."""
+    found = {}
+    for number in numbers():
+        for cell in manifest(number).cells:
+            for node in parsed(cell.source).statements if cell.kind == "answer" else ():
+                found.update({name: (number, cell.item) for name in bound(node)})
+    return found
 
 
 @cache

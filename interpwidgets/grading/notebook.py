@@ -21,6 +21,12 @@ CELLS = 2_000
 SOURCE = 200_000  # characters of one cell
 
 
+TOO_LARGE = (
+    f"The notebook has more than {LIMIT / 1e6:.0f} MB, and no more are read: "
+    "clear its outputs, save it and submit it again."
+)
+
+
 class Unreadable(CourseError, ValueError):
     """Why a file cannot be read as a notebook, and what to do, in one sentence."""
 
@@ -46,7 +52,7 @@ class Notebook:
 def read(data: bytes) -> Notebook:
     """The notebook in ``data``. Raises `Unreadable` if there is none."""
     if len(data) > LIMIT:
-        raise Unreadable(too_large(len(data)))
+        raise Unreadable(TOO_LARGE)
     if not data.strip():
         raise Unreadable("The file is empty: save the notebook and submit it again.")
     if data[:4] == b"PK\x03\x04":
@@ -56,14 +62,6 @@ def read(data: bytes) -> Notebook:
     except (ValueError, RecursionError, MemoryError) as error:
         raise Unreadable(f"The file is not a whole notebook ({_short(error)}): save it and submit it again.") from None
     return Notebook(tuple(_cell(at, cell) for at, cell in enumerate(_cells(found), 1)))
-
-
-def too_large(size: int) -> str:
-    """The sentence for a notebook of so many bytes."""
-    return (
-        f"The notebook has {size / 1e6:.1f} MB, and at most {LIMIT / 1e6:.0f} MB are read: "
-        "clear its outputs, save it and submit it again."
-    )
 
 
 def _cells(found: Any) -> list[Any]:
