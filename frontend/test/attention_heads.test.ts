@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { around, cellOf, crop, decoder, following, format, fromThumb, fromTile, holds, masked, type Meta, position, spotOf, squareOf, thumbs, ticks, valueAt } from "../src/widgets/attention_heads/data";
-import { labelled, stride } from "../src/widgets/attention_heads/geometry";
+import { labelled, stride } from "../src/core/axes";
 import { noteOf } from "../src/widgets/attention_heads/names";
 import { shown } from "../src/widgets/attention_heads/strip";
 

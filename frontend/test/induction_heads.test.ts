@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { above, drawn, fixed, mainScore, mean, offKey, rowOf, scoreName, scoresAt, secondCopy, shownArrows, signed, stripe } from "../src/widgets/induction_heads/data";
+import { above, drawn, mainScore, mean, offKey, rowOf, scoreName, scoresAt, secondCopy, shownArrows, signed, stripe } from "../src/widgets/induction_heads/data";
+import { number } from "../src/core/words";
 import { layout } from "../src/widgets/induction_heads/geometry";
 import { reachable } from "../src/widgets/induction_heads/list";
 import { cellAt, code, lastSpot, masked, readTile, spotOf, type Tile, valueAt } from "../src/widgets/induction_heads/tile";
@@ -57,7 +58,7 @@ describe("loss", () => {
 });
 
 it("numbers have real minus signs and no minus zero", () => {
-  expect([fixed(-0.5), fixed(-0.001), signed(0.5), signed(-0.5)]).toEqual(["−0.50", "0.00", "+0.50", "−0.50"]);
+  expect([number(-0.5), number(-0.001), signed(0.5), signed(-0.5)]).toEqual(["−0.50", "0.00", "+0.50", "−0.50"]);
   expect([drawn(12, 2), drawn(4, 3)]).toEqual(["12 random tokens, twice", "4 random tokens, 3 times"]);
   expect([scoreName("previous token", true), scoreName("previous token", false), scoreName("copying", true)]).toEqual(["Previous", "Previous token", "Copying"]);
 });

@@ -5,7 +5,8 @@ import { measures, overlap, represented, shape } from "../src/widgets/superposit
 import { alongSparsity, decayAt, downDecay, regions, sparsityAt } from "../src/widgets/superposition_toy/phase";
 import { philox } from "../src/widgets/superposition_toy/random";
 import { draw, type Toy, train } from "../src/widgets/superposition_toy/train";
-import { loss, number } from "../src/widgets/superposition_toy/words";
+import { number } from "../src/core/words";
+import { loss } from "../src/widgets/superposition_toy/words";
 
 interface Reference {
   toy: Toy;

@@ -1,5 +1,6 @@
 /** Labels along the sides of a map: as many as there is room for, the chosen one always, in accent and in full. */
 import { s } from "./dom";
+import { chosenIf, svgText } from "./parts";
 import { tokenSpans } from "./tokens";
 
 /** Every k-th label, k a power of two, so that labels stand at least 10.5 px (22 px once some are left out) apart. */
@@ -45,7 +46,7 @@ export function rowLabels(axis: Axis, right: number): SVGElement[] {
   return labelled(axis.count, axis.pitch, [axis.chosen]).flatMap((i) => {
     const on = i === axis.chosen;
     const y = i * axis.pitch + axis.pitch / 2;
-    return [s("text", { x: right - 8, y: y + 4, "text-anchor": "end", class: on ? "iw-chosen" : null }, label(axis, i)), ...tick(axis, `M${right - 5} ${y}h4`, on)];
+    return [svgText(right - 8, y + 4, "end", label(axis, i), chosenIf(on)), ...tick(axis, `M${right - 5} ${y}h4`, on)];
   });
 }
 
@@ -55,6 +56,6 @@ export function columnLabels(axis: Axis, left: number, top: number, slanted: boo
     const on = i === axis.chosen;
     const x = left + i * axis.pitch + axis.pitch / 2;
     const transform = slanted ? `translate(${x + 4} ${top + 13}) rotate(-45)` : `translate(${x + 4} ${top + 8}) rotate(-90)`;
-    return [s("text", { "text-anchor": "end", class: on ? "iw-chosen" : null, transform }, label(axis, i)), ...tick(axis, `M${x} ${top + 1}v4`, on)];
+    return [svgText(null, null, "end", label(axis, i), { ...chosenIf(on), transform }), ...tick(axis, `M${x} ${top + 1}v4`, on)];
   });
 }

@@ -1,5 +1,6 @@
 /** A few names with bars and numbers, strongest first: top tokens, scores. Rows that do something are buttons. */
-import { fill, h, type Child } from "./dom";
+import { type Child, fill, h } from "./dom";
+import { focusNear } from "./parts";
 import type { Read, Scope } from "./signal";
 
 export interface Bar {
@@ -33,7 +34,7 @@ export function barList(scope: Scope, read: Read<{ bars: Bar[]; names: number }>
   const list = h("div", { class: "iw-bars" });
   scope.effect(() => {
     const { bars, names } = read();
-    const focused = [...list.children].indexOf((list.getRootNode() as Document | ShadowRoot).activeElement!);
+    const focused = [...list.children].indexOf(focusNear(list)!);
     fill(list, barRows(bars, names));
     if (focused >= 0) (list.children[Math.min(focused, list.children.length - 1)] as HTMLElement | undefined)?.focus({ preventScroll: true });
   });

@@ -1,8 +1,9 @@
 /** Choices and menus. Native elements where the platform has them, the ARIA patterns where it has not. */
 import { attribute, type Child, fill, h, s } from "./dom";
+import { focusNear, ornament, quiet } from "./parts";
 import type { Read, Scope } from "./signal";
 
-export const chevron = () => s("svg", { class: "iw-chevron", viewBox: "0 0 8 5", "aria-hidden": "true" }, s("path", { d: "M.5.5 4 4 7.5.5" }));
+export const chevron = () => ornament({ class: "iw-chevron", viewBox: "0 0 8 5" }, s("path", { d: "M.5.5 4 4 7.5.5" }));
 
 /** A segmented choice of two to five: one stop of the Tab key, arrows choose. */
 export function choice<T extends string>(scope: Scope, label: string, options: Read<[T, string][]>, value: Read<T>, choose: (value: T) => void): HTMLElement {
@@ -10,7 +11,7 @@ export function choice<T extends string>(scope: Scope, label: string, options: R
   scope.effect(() => {
     const all = options();
     const at = Math.max(0, all.findIndex(([name]) => name === value()));
-    const focused = group.contains((group.getRootNode() as Document | ShadowRoot).activeElement);
+    const focused = group.contains(focusNear(group));
     const step = (by: number) => choose(all[(at + by + all.length) % all.length]![0]);
     fill(
       group,
@@ -70,7 +71,7 @@ export function menu(scope: Scope, label: string, items: (Item | null)[]): HTMLE
   const card = h("div", { class: "iw-card iw-menu", role: "menu", "aria-label": label, hidden: true });
   const entries = items.map((item) =>
     item
-      ? h("button", { role: "menuitem", tabindex: -1, on: { click: () => (close(), item.act()) } }, item.name, h("span", { class: "iw-quiet" }, item.detail))
+      ? h("button", { role: "menuitem", tabindex: -1, on: { click: () => (close(), item.act()) } }, item.name, quiet(item.detail))
       : h("hr", { role: "separator" }),
   );
   fill(card, entries);
@@ -95,7 +96,7 @@ export function menu(scope: Scope, label: string, items: (Item | null)[]): HTMLE
     } else if (event.key === "Escape") close();
     else if (event.key === "Tab") return close();
     else {
-      const at = buttons.indexOf((anchor.getRootNode() as Document | ShadowRoot).activeElement as HTMLButtonElement);
+      const at = buttons.indexOf(focusNear(anchor) as HTMLButtonElement);
       const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
       if (to === undefined) return;
       buttons[(to + buttons.length) % buttons.length]!.focus();

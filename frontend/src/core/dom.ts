@@ -36,9 +36,6 @@ export function s<K extends keyof SVGElementTagNameMap>(tag: K, attributes?: Att
   return put(document.createElementNS(SVG, tag) as SVGElementTagNameMap[K], attributes ?? null, children);
 }
 
-/** A drawing over a picture: it takes no clicks, and a screen reader passes over it. */
-export const pane = (): SVGSVGElement => s("svg", { "aria-hidden": "true", style: "position:absolute;left:0;top:0;pointer-events:none" });
-
 /** Replaces what an element holds. */
 export function fill(element: Element, ...children: Child[]): void {
   element.replaceChildren();

@@ -1,8 +1,10 @@
 /** What stands around every widget: its style, whether a kernel answers, notices, errors, the state line. */
 import type { Model } from "../types";
 import { attribute, h, s } from "./dom";
+import { bold, ornament, spring } from "./parts";
 import { type Read, type Scope, signal } from "./signal";
 import style from "./style.css";
+import { dotted } from "./words";
 
 /** Adds the style sheet once to the document or shadow root that `el` stands in. */
 export function addStyle(el: Element): void {
@@ -47,6 +49,15 @@ export interface Status {
   progress: number | null;
 }
 
+/** What is left of the kernel, and what works without; then what else there is to say. */
+export function answering(kernel: Kernel, rest: string, about: string): { dot: string; text: string; progress: null } {
+  const [dot, who] = { here: ["ready", "Kernel connected"], waiting: ["waiting", "Looking for the kernel"], silent: ["none", `The kernel is busy or gone: ${rest}`], none: ["none", `No kernel: ${rest}`] }[kernel] as [string, string];
+  return { dot, text: dotted(who, about), progress: null };
+}
+
+/** What the state line says while a run is on, or went wrong; nothing where all is well. */
+export const working = ({ state, text, progress }: Status) => state !== "ready" && { dot: state, text, progress: state === "busy" ? progress : null };
+
 export interface Keys {
   keys: string;
   name: string;
@@ -57,7 +68,7 @@ export function stateLine(scope: Scope, read: Read<{ dot: string; text: string; 
   const dot = h("span", { class: "iw-dot", "aria-hidden": "true" });
   const text = h("span", { role: "status", "data-part": "state" });
   const hints = h("span", { class: "iw-keys", "aria-hidden": "true" }, keys.map((key) => h("span", null, h("span", { class: "iw-key" }, key.keys), " ", key.name)));
-  const foot = h("div", { class: "iw-foot" }, dot, text, h("span", { class: "iw-spring" }), hints);
+  const foot = h("div", { class: "iw-foot" }, dot, text, spring(), hints);
   scope.effect(() => {
     const now = read();
     dot.dataset.state = now.dot;
@@ -83,9 +94,7 @@ export interface Failure {
 }
 
 const sign = (kind: "warn" | "error") =>
-  s(
-    "svg",
-    { width: 12, height: 12, viewBox: "0 0 12 12", "aria-hidden": "true" },
+  ornament({ width: 12, height: 12, viewBox: "0 0 12 12" },
     s("path", { d: kind === "warn" ? "M6 .5 11.8 11H.2z" : "M6 0l6 6-6 6-6-6z", fill: `var(--${kind})` }),
     s("path", { d: kind === "warn" ? "M6 4v3.4M6 8.4v1.4" : "M6 2.8v4M6 7.8v1.4", stroke: "var(--paper)", "stroke-width": 1.4 }),
   );
@@ -102,7 +111,7 @@ export function noticeBox(notice: Notice, show: (head: [number, number]) => void
     h(
       "div",
       null,
-      h("span", { class: "iw-bold" }, notice.title, " "),
+      bold(notice.title, " "),
       notice.text,
       " ",
       first && h("button", { class: "iw-link", on: { click: () => show(first) } }, `Show L${first[0]} H${first[1]}`),

@@ -1,7 +1,8 @@
 /** Cells in colours: whole device pixels, no smoothing, and blocks of cells where there is no room for each. */
-import type { Ramp } from "./colour";
-import { attribute, fill, h, pane, s } from "./dom";
 import { columnLabels, rowLabels } from "./axes";
+import type { Ramp } from "./colour";
+import { attribute, fill, h, s } from "./dom";
+import { pane, pointing, resize } from "./parts";
 import type { Read, Scope } from "./signal";
 
 /** Places on a ramp, 0 to 255, row by row; what is below zero stays clear. */
@@ -115,8 +116,7 @@ export function heatMap(scope: Scope, label: Read<string>, read: Read<HeatMap>, 
     canvas.style.left = `${left}px`;
     box.style.width = `${left + width}px`;
     box.style.height = `${height + below}px`;
-    attribute(marks, "width", left + width);
-    attribute(marks, "height", height + below);
+    resize(marks, left + width, height + below);
     attribute(box, "aria-label", label());
   });
   scope.effect(() => {
@@ -143,12 +143,7 @@ export function heatMap(scope: Scope, label: Read<string>, read: Read<HeatMap>, 
     if (row < 0 || column < 0 || row >= shown.rows || column >= shown.columns || shown.at(row, column) < 0) return null;
     return { row: row * down.block, column: column * across.block };
   };
-  canvas.addEventListener("mousemove", (event) => hover(under(event)));
-  canvas.addEventListener("mouseleave", () => hover(null));
-  canvas.addEventListener("click", (event) => {
-    const spot = under(event);
-    if (spot) choose(spot);
-  });
+  pointing(canvas, under, hover, choose);
   return box;
 }
 

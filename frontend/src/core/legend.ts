@@ -1,7 +1,9 @@
 /** The colour bar under a map: what its colours mean, and where the value under the pointer stands. */
 import type { Ramp } from "./colour";
 import { attribute, fill, s } from "./dom";
+import { ornament, svgText } from "./parts";
 import type { Read, Scope } from "./signal";
+import { upTo } from "./words";
 
 /** A place along the bar, 0 to 1, and what is written there. */
 export type Mark = [number, string];
@@ -12,11 +14,11 @@ let made = 0;
 export function colourBar(ramp: Ramp, width: number, marks: Mark[]): SVGElement[] {
   const id = `iw-ramp-${(made = (made + 1) % 1e6)}-${Math.random().toString(36).slice(2, 6)}`;
   return [
-    s("defs", null, s("linearGradient", { id }, Array.from({ length: 33 }, (_, i) => s("stop", { offset: i / 32, "stop-color": ramp.css(Math.round((i * 255) / 32)) })))),
+    s("defs", null, s("linearGradient", { id }, upTo(33).map((i) => s("stop", { offset: i / 32, "stop-color": ramp.css(Math.round((i * 255) / 32)) })))),
     s("rect", { x: 0, y: 4, width, height: 8, fill: `url(#${id})` }),
     ...marks.flatMap(([u, text], i) => [
       s("path", { d: `M${Math.min(width - 0.5, Math.max(0.5, u * width))} 12v3`, stroke: "var(--edge)" }),
-      s("text", { x: u * width, y: 25, "text-anchor": i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle" }, text),
+      svgText(u * width, 25, i === 0 ? "start" : i === marks.length - 1 ? "end" : "middle", text),
     ]),
   ];
 }
@@ -33,7 +35,7 @@ export interface Legend {
 export function legend(scope: Scope, read: Read<Legend>): SVGSVGElement {
   const colours = s("g");
   const pointer = s("path", { fill: "var(--accent)" });
-  const bar = s("svg", { height: 28, style: "flex:none;height:28px", "aria-hidden": "true", "data-part": "legend" }, colours, pointer);
+  const bar = ornament({ height: 28, style: "flex:none;height:28px", "data-part": "legend" }, colours, pointer);
   let drawn = "";
   scope.effect(() => {
     const { ramp, width, marks, at } = read();

@@ -1,5 +1,6 @@
 /** Lines that are named where they run; shape and dash repeat what the colour says, and gaps stay gaps. */
-import { attribute, fill, s } from "./dom";
+import { fill, s } from "./dom";
+import { chosenIf, ornament, pointing, resize, svgText } from "./parts";
 import type { Read, Scope } from "./signal";
 import { tokenSpans, tokenWidth } from "./tokens";
 
@@ -63,7 +64,7 @@ export const mark = (shape: number, x: number, y: number, colour: string): SVGEl
 /** Line and shape as a sample for a legend. */
 export function sample(shape: number, colour: string, dashed = false): SVGSVGElement {
   const line = dashed ? [s("path", { d: "M0 5h5m6 0h5", stroke: colour, "stroke-width": 1.5 })] : [];
-  return s("svg", { width: dashed ? 16 : 9, height: 10, "aria-hidden": "true", style: "flex:none" }, line, mark(shape, dashed ? 8 : 4.5, 5, colour));
+  return ornament({ width: dashed ? 16 : 9, height: 10, style: "flex:none" }, line, mark(shape, dashed ? 8 : 4.5, 5, colour));
 }
 
 /** Where every known value stands; null for a gap. */
@@ -136,14 +137,14 @@ function axes(chart: LineChart, chosen: number | null): SVGElement[] {
   const anchor = (i: number) => (way === "across" ? "end" : i === 0 ? "start" : i === ticks.length - 1 ? "end" : "middle");
   ticks.forEach(([u, text], i) => {
     drawn.push(s("path", { d: way === "down" ? `M${gutter + at(u)} ${TOP}v${length}` : `M${gutter} ${TOP + extent - at(u) + 1}h${length}`, stroke: "var(--line)" }));
-    if (text) drawn.push(s("text", way === "down" ? { x: gutter + u * extent, y: TOP + length + 16, "text-anchor": anchor(i) } : { x: gutter - 8, y: TOP + extent - u * extent + 4, "text-anchor": "end" }, text));
+    if (text) drawn.push(way === "down" ? svgText(gutter + u * extent, TOP + length + 16, anchor(i), text) : svgText(gutter - 8, TOP + extent - u * extent + 4, "end", text));
   });
   const every = Math.max(1, Math.ceil((way === "across" ? 36 : 13) / pitch));
   stepNames?.forEach((name, i) => {
     const on = i === chosen;
     if (!on && (i % every || (chosen !== null && Math.abs(i - chosen) < every))) return;
-    const spot = way === "down" ? { x: gutter - 8, y: TOP + i * pitch + pitch / 2 + 4, "text-anchor": "end" } : { x: gutter + i * pitch + pitch / 2, y: TOP + extent + 17, "text-anchor": "middle" };
-    drawn.push(s("text", { ...spot, class: on ? "iw-chosen" : null }, tokenSpans(name, way === "down" ? gutter - 10 : every * pitch)));
+    const middle = i * pitch + pitch / 2;
+    drawn.push(way === "down" ? svgText(gutter - 8, TOP + middle + 4, "end", tokenSpans(name, gutter - 10), chosenIf(on)) : svgText(gutter + middle, TOP + extent + 17, "middle", tokenSpans(name, every * pitch), chosenIf(on)));
   });
   return drawn;
 }
@@ -168,7 +169,7 @@ function lines(chart: LineChart, chosen: number | null): SVGElement[] {
   }
   series.forEach(({ name, colour }, i) => {
     const label = names[i];
-    if (label) drawn.push(s("text", { x: label.x, y: label.y, "text-anchor": label.anchor, class: "iw-line-name", style: `fill:${colour}` }, tokenSpans(name, 96)));
+    if (label) drawn.push(svgText(label.x, label.y, label.anchor, tokenSpans(name, 96), { class: "iw-line-name", style: `fill:${colour}` }));
   });
   return drawn;
 }
@@ -186,9 +187,7 @@ export function lineChart(scope: Scope, label: Read<string>, read: Read<LineChar
     const now = chosen();
     const { way, steps, pitch, extent, gutter } = chart;
     const [width, height] = way === "down" ? [gutter + extent, steps * pitch] : [gutter + steps * pitch, extent];
-    attribute(drawing, "width", width + 8);
-    attribute(drawing, "height", TOP + height + BELOW);
-    attribute(drawing, "aria-label", label());
+    resize(drawing, width + 8, TOP + height + BELOW, label());
     const band = way === "down" ? { x: gutter, y: TOP + (now ?? 0) * pitch, width: extent, height: pitch - 1 } : { x: gutter + (now ?? 0) * pitch, y: TOP, width: pitch, height: extent };
     fill(drawing, now !== null && s("rect", { ...band, fill: "var(--fill)" }), axes(chart, now), title(chart), lines(chart, now));
   });
@@ -198,11 +197,6 @@ export function lineChart(scope: Scope, label: Read<string>, read: Read<LineChar
     const step = Math.floor((way === "down" ? event.clientY - edge.top - TOP : event.clientX - edge.left - gutter) / pitch);
     return step >= 0 && step < steps ? step : null;
   };
-  drawing.addEventListener("mousemove", (event) => hover(under(event)));
-  drawing.addEventListener("mouseleave", () => hover(null));
-  drawing.addEventListener("click", (event) => {
-    const step = under(event);
-    if (step !== null) choose(step);
-  });
+  pointing(drawing, under, hover, choose);
   return drawing;
 }

@@ -1,9 +1,10 @@
 /** The text that the model reads, and the button that lets it read another. */
 import { attribute, h, s } from "./dom";
+import { ornament } from "./parts";
 import type { Read, Scope } from "./signal";
 
 export function returnKey(): SVGSVGElement {
-  return s("svg", { width: 10, height: 10, viewBox: "0 0 10 10", "stroke-width": 1.3, "aria-hidden": "true" }, s("path", { d: "M9 1.5v4H1.8M4.2 3 1.7 5.5 4.2 8" }));
+  return ornament({ width: 10, height: 10, viewBox: "0 0 10 10", "stroke-width": 1.3 }, s("path", { d: "M9 1.5v4H1.8M4.2 3 1.7 5.5 4.2 8" }));
 }
 
 /** The prompt and its Run button; Enter runs, Shift+Enter breaks the line. */

@@ -26,6 +26,9 @@ export function csvCell(text: string): string {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+/** A CSV file of rows. */
+export const csvTable = (rows: (string | number | null | undefined)[][]): string => rows.map((row) => row.map((cell) => (typeof cell === "string" ? csvCell(cell) : (cell ?? ""))).join(",")).join("\r\n");
+
 export async function copy(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);

@@ -2,6 +2,12 @@
 import type { Model } from "../types";
 
 export type Read<T> = () => T;
+/** Sets traits of the model and tells Python, in one message. */
+export function assign(model: Model, changes: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(changes)) model.set(name, value);
+  model.save_changes();
+}
+
 export interface Signal<T> extends Read<T> {
   set(value: T): void;
 }
@@ -97,8 +103,7 @@ export class Scope {
     this.onEnd(() => model.off(`change:${name}`, renew));
     const read = () => value();
     read.set = (next: T) => {
-      model.set(name, next);
-      model.save_changes();
+      assign(model, { [name]: next });
       renew();
     };
     return read;

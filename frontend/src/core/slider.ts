@@ -1,5 +1,6 @@
 /** A number to drag: the platform's own range input, so that keys, touch and screen readers work as everywhere. */
 import { fill, h } from "./dom";
+import { bold } from "./parts";
 import type { Read, Scope } from "./signal";
 
 export interface Range {
@@ -10,7 +11,7 @@ export interface Range {
 
 /** A slider with its name on the left and its value on the right. */
 export function slider(scope: Scope, name: string, range: Read<Range>, value: Read<number>, text: (value: number) => string, set: (value: number) => void): HTMLElement {
-  const shown = h("span", { class: "iw-bold" });
+  const shown = bold();
   const input = h("input", { type: "range", "aria-label": name, on: { input: () => set(Number(input.value)), keydown: (event: KeyboardEvent) => event.stopPropagation() } });
   scope.effect(() => {
     const { min, max, step } = range();

@@ -1,5 +1,5 @@
 /** A sentence as chips, one for each token, tinted by a value. */
-import { fill, h, type Child } from "./dom";
+import { type Child, fill, h } from "./dom";
 import type { Read, Scope } from "./signal";
 import { tokenNode } from "./tokens";
 

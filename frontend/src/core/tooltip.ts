@@ -1,5 +1,5 @@
 /** A card beside what it is about: diagonal to the cell, over neither its row nor its column. */
-import { h, type Child } from "./dom";
+import { type Child, h } from "./dom";
 
 export interface Box {
   x: number;

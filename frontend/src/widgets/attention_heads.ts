@@ -1,13 +1,16 @@
 /** AttentionHeads: every head of every layer as a thumbnail, the chosen one large, the sentence below. */
 import { fill, h } from "../core/dom";
 import { exportMenu } from "../core/export_menu";
+import { answering, working } from "../core/frame";
 import { announcer } from "../core/live_region";
 import { mount } from "../core/mount";
-import { csvCell } from "../core/save";
+import { bold, quiet } from "../core/parts";
+import { csvTable } from "../core/save";
 import { shell } from "../core/shell";
 import type { Read } from "../core/signal";
+import { count, dotted, upTo } from "../core/words";
 import type { Render } from "../types";
-import { type GridSize, gridSize, mapSize, PANEL_GAP } from "./attention_heads/geometry";
+import { gridSize, type GridSize, mapSize, PANEL_GAP } from "./attention_heads/geometry";
 import { gridPanel } from "./attention_heads/grid";
 import { copyCell, mapPanel } from "./attention_heads/map";
 import { headName } from "./attention_heads/names";
@@ -17,31 +20,22 @@ import { createView, type View } from "./attention_heads/view";
 
 function metaLine(view: View): string {
   const { model, layers, heads, kv_heads, tokens } = view.meta();
-  const count = (n: number, name: string) => `${n} ${name}${n === 1 ? "" : "s"}`;
   const shape = view.narrow() ? `${layers} × ${heads} heads` : `${count(layers, "layer")} × ${count(heads, "head")}`;
   const groups = kv_heads < heads && !view.narrow() ? count(kv_heads, "key/value head") : "";
-  return [view.narrow() ? "" : model, shape, groups, count(tokens, "token")].filter(Boolean).join(" · ");
+  return dotted(!view.narrow() && model, shape, groups, count(tokens, "token"));
 }
 
 /** What the state line says: who answers, and how exact the numbers are. */
 function state(view: View): { dot: string; text: string; progress: number | null } {
-  const status = view.status();
-  if (status.state === "busy") return { dot: "busy", text: status.text, progress: status.progress };
-  if (status.state === "error") return { dot: "error", text: status.text, progress: null };
-  const kernel = view.kernel();
   const p = view.zoom() ? view.shown() : view.pattern();
-  const note = view.meta().note ? `${view.meta().note} · ` : "";
   const blocks = (block: number) => `the maximum of ${block} × ${block}`;
   const thumbs = view.meta().block;
   const precision = p.exact
     ? view.meta().exact === "float32" ? "values exact" : "values to three digits"
     : p.where ? `this head shows ${blocks(p.block)}` : p.block > 1 ? `this head is ${blocks(p.block)}` : "values to two digits";
   const pooled = thumbs > 1 && (p.exact || p.where) ? `, thumbnails are ${blocks(thumbs)}` : "";
-  if (kernel === "here") return { dot: "ready", text: `Kernel connected · ${note}${precision}${pooled}`, progress: null };
-  if (kernel === "waiting") return { dot: "waiting", text: `Looking for the kernel · ${note}${precision}${pooled}`, progress: null };
   const rest = view.hasModel ? "everything but new prompts works" : "hover, select and zoom still work";
-  if (kernel === "silent") return { dot: "none", text: `The kernel is busy or gone: ${rest} · ${note}${precision}${pooled}`, progress: null };
-  return { dot: "none", text: `No kernel: ${rest} · ${note}${precision}${pooled}`, progress: null };
+  return working(view.status()) || answering(view.kernel(), rest, dotted(view.meta().note, precision + pooled));
 }
 
 const NARROWEST = 360; // of a column, where two stand side by side
@@ -58,10 +52,9 @@ const fileName = (view: View) => `attention_${headName(view.chosen()).replace(" 
 function csv(view: View): string {
   const p = view.pattern();
   const tokens = view.tokens();
-  const label = (i: number) => csvCell(tokens[i * p.block] ?? "");
-  const places = Array.from({ length: p.n }, (_, i) => i);
-  const rows = places.map((q) => [label(q), ...places.map((k) => String(p.values[q * p.n + k]))].join(","));
-  return [["query \\ key", ...places.map(label)].join(","), ...rows].join("\r\n");
+  const label = (i: number) => tokens[i * p.block] ?? "";
+  const places = upTo(p.n);
+  return csvTable([["query \\ key", ...places.map(label)], ...places.map((q) => [label(q), ...places.map((k) => p.values[q * p.n + k])])]);
 }
 
 /** The parts that show one set of patterns. */
@@ -110,7 +103,7 @@ function alone({ view, large, heads, strip, side, grid }: Panels): HTMLElement {
 function besides(both: Panels[]): HTMLElement {
   const columns = both.map(({ view, large, heads, strip }) => {
     const name = h("div", { class: "iw-side", "data-part": "side" });
-    view.scope.effect(() => fill(name, h("span", { class: "iw-bold" }, view.meta().name), " ", h("span", { class: "iw-quiet" }, `${view.tokens().length} tokens`)));
+    view.scope.effect(() => fill(name, bold(view.meta().name), " ", quiet(`${view.tokens().length} tokens`)));
     const column = h("div", { style: "display:flex;flex-direction:column;gap:16px;min-width:0" }, name, large, strip, heads);
     view.scope.effect(() => {
       column.style.width = `${view.width()}px`;
@@ -137,7 +130,7 @@ export const attentionHeads: Render = ({ model, el, signal: over }) => {
   });
   const second = other && createView(scope, otherModel(model, other), theme, column, "other", sharedHover(other, view.hover));
   const body = second ? besides([panels(view, say), panels(second, say)]) : alone(panels(view, say));
-  const about = () => (second ? [view.meta().model, `${view.meta().name} beside ${second.meta().name}`].filter(Boolean).join(" · ") : metaLine(view));
+  const about = () => (second ? dotted(view.meta().model, `${view.meta().name} beside ${second.meta().name}`) : metaLine(view));
   shell(scope, root, {
     model,
     meta: about,

@@ -2,12 +2,15 @@
 import { choice, select } from "../core/controls";
 import { fill, h } from "../core/dom";
 import { exportMenu } from "../core/export_menu";
+import { answering, working } from "../core/frame";
 import { announcer } from "../core/live_region";
 import { mount } from "../core/mount";
+import { act, spring } from "../core/parts";
 import { promptBox } from "../core/prompt_box";
-import { csvCell } from "../core/save";
+import { csvTable } from "../core/save";
 import { shell } from "../core/shell";
 import { type Signal, signal } from "../core/signal";
+import { count, dotted, upTo } from "../core/words";
 import type { Render } from "../types";
 import { drawn, isOff, scoreName } from "./induction_heads/data";
 import { GAP } from "./induction_heads/geometry";
@@ -23,30 +26,24 @@ const OWN = "own";
 
 function metaLine(view: View): string {
   const { model, layers, heads, tokens, period, copies, seed } = view.meta();
-  const count = (n: number, name: string) => `${n} ${name}${n === 1 ? "" : "s"}`;
   if (view.narrow()) return `${layers} × ${heads} heads · ${count(tokens, "token")}`;
   const text = period === null ? count(tokens, "token") : seed === null ? `${count(tokens, "token")}, ${period} repeated` : drawn(period, copies);
-  return [model, `${count(layers, "layer")} × ${count(heads, "head")}`, text].filter(Boolean).join(" · ");
+  return dotted(model, `${count(layers, "layer")} × ${count(heads, "head")}`, text);
 }
 
 /** What the state line says: who answers, and what works without. */
 function state(view: View): { dot: string; text: string; progress: number | null } {
-  const status = view.status();
-  if (status.state !== "ready") return { dot: status.state, text: status.text, progress: status.state === "busy" ? status.progress : null };
-  const kernel = view.kernel();
-  if (kernel === "here") return { dot: "ready", text: "Kernel connected", progress: null };
-  if (kernel === "waiting") return { dot: "waiting", text: "Looking for the kernel", progress: null };
   const rest = view.hasModel ? "what was computed stays; new tokens and other heads off need one" : "scores and what was saved stay";
-  return { dot: "none", text: `${kernel === "silent" ? "The kernel is busy or gone" : "No kernel"}: ${rest}`, progress: null };
+  return working(view.status()) || answering(view.kernel(), rest, "");
 }
 
 function csv(view: View): string {
   const { layers, heads } = view.meta();
-  const lines = Array.from({ length: layers * heads }, (_, i) => {
+  const lines = upTo(layers * heads).map((i) => {
     const head = { layer: Math.floor(i / heads), head: i % heads };
-    return [head.layer, head.head, ...view.names().map((name) => view.at(name, head)), isOff(view.off(), head) ? "off" : "on"].join(",");
+    return [head.layer, head.head, ...view.names().map((name) => view.at(name, head)), isOff(view.off(), head) ? "off" : "on"];
   });
-  return [["layer", "head", ...view.names().map(csvCell), "switched"].join(","), ...lines].join("\r\n");
+  return csvTable([["layer", "head", ...view.names(), "switched"], ...lines]);
 }
 
 /** Which score is shown, and of which text. */
@@ -76,12 +73,11 @@ function controls(view: View, writing: Signal<boolean>): HTMLElement {
     again.disabled = training.disabled = dead || busy;
     text.querySelector("select")!.disabled = dead || busy;
   });
-  return h("div", { class: "iw-row iw-controls" }, scores, h("span", { class: "iw-spring" }), training, text, again);
+  return h("div", { class: "iw-row iw-controls" }, scores, spring(), training, text, again);
 }
 
 /** Arrows move, Home and End along the layer, Page keys five layers; X switches off or on, T sends the list. */
 function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void): boolean {
-  if (event.ctrlKey || event.metaKey || event.altKey) return false;
   const { layers, heads } = view.meta();
   const { layer, head } = view.chosen();
   const told = () => queueMicrotask(() => say(sentence(view)));
@@ -101,9 +97,7 @@ function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void)
     x: () => (view.toggle({ layer, head }), told()),
     t: () => send(view, say),
   };
-  const act = acts[event.key] ?? acts[event.key.toLowerCase()];
-  act?.();
-  return act !== undefined;
+  return act(acts, event);
 }
 
 export const inductionHeads: Render = ({ model, el, signal: over }) => {

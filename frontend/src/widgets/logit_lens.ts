@@ -2,14 +2,17 @@
 import { choice, select } from "../core/controls";
 import { type Child, fill, h } from "../core/dom";
 import { exportMenu } from "../core/export_menu";
+import { answering, working } from "../core/frame";
 import { legend } from "../core/legend";
 import { announcer } from "../core/live_region";
 import { mount } from "../core/mount";
-import { copy, csvCell } from "../core/save";
+import { act, onKeys, spring } from "../core/parts";
+import { copy, csvTable } from "../core/save";
 import { shell } from "../core/shell";
 import { type Read, signal } from "../core/signal";
-import { place, put } from "../core/tooltip";
 import { measure, tokenNode, visible } from "../core/tokens";
+import { place, put } from "../core/tooltip";
+import { capital, count, dotted, upTo } from "../core/words";
 import type { Render } from "../types";
 import { card, cellText, sentence } from "./logit_lens/card";
 import { type Measure, rowTitle, top, written } from "./logit_lens/data";
@@ -18,45 +21,39 @@ import { grid, overview, rowNames } from "./logit_lens/grid";
 import { chart, chips } from "./logit_lens/paths";
 import { createView, type View } from "./logit_lens/view";
 
-const capital = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 const SOURCES: Record<string, string> = { residual: "Residual", attention: "Attention alone", mlp: "MLP alone" };
 const ADDED: Record<string, string> = { attention: "only what each attention adds, read through the last norm", mlp: "only what each MLP adds, read through the last norm" };
 const LEGENDS: Record<Measure, string> = { probability: "probability", rank: "rank", entropy: "entropy, nats", kl: "KL, nats" };
 
 function metaLine(view: View, from: number, size: Layout): string {
   const { model, layers, tokens } = view.meta();
-  const count = (n: number, name: string) => `${n} ${name}${n === 1 ? "" : "s"}`;
   const inSight = `positions ${from} – ${Math.min(tokens, from + size.seen) - 1} of ${tokens}`;
   const how = [view.lens() !== "logit" && `${view.lens()} lens`, view.source() !== "residual" && (SOURCES[view.source()] ?? view.source())];
   if (view.narrow()) return tokens > size.seen ? inSight : `${count(layers, "layer")} · ${count(tokens, "token")}`;
-  return [model, count(layers, "layer"), tokens > size.seen ? inSight : count(tokens, "token"), ...how].filter(Boolean).join(" · ");
+  return dotted(model, count(layers, "layer"), tokens > size.seen ? inSight : count(tokens, "token"), ...how);
 }
 
 /** What the state line says: who answers, and what is missing. */
 function state(view: View): { dot: string; text: string; progress: number | null } {
-  const status = view.status();
-  if (status.state !== "ready") return { dot: status.state, text: status.text, progress: status.state === "busy" ? status.progress : null };
   const kernel = view.kernel();
   const missing = view.planes().find(({ plane }) => !plane);
   const lost = missing && `${SOURCES[view.source()] ?? view.source()} under the lens ${missing.lens} was not computed`;
-  if (kernel === "here") return lost ? { dot: "busy", text: `Computing the lens ${missing.lens}`, progress: null } : { dot: "ready", text: ["Kernel connected", ADDED[view.source()]].filter(Boolean).join(" · "), progress: null };
-  if (kernel === "waiting") return { dot: "waiting", text: "Looking for the kernel", progress: null };
+  const busy = working(view.status()) || (kernel === "here" && lost && { dot: "busy", text: `Computing the lens ${missing.lens}`, progress: null });
   const rest = view.hasModel ? "everything but new prompts and exact paths of new tokens works" : "hover, select and pin still work";
-  const added = ADDED[view.source()] ? ` · ${ADDED[view.source()]}` : "";
-  return { dot: "none", text: `${kernel === "silent" ? "The kernel is busy or gone" : "No kernel"}: ${lost ?? rest + added}`, progress: null };
+  return busy || answering(kernel, lost ?? rest, (!lost && kernel !== "waiting" && ADDED[view.source()]) || "");
 }
 
 function csv(view: View): string {
   const plane = view.planes()[0]?.plane;
-  const ranks = Array.from({ length: plane?.k ?? 0 }, (_, i) => [`token ${i + 1}`, `probability ${i + 1}`]).flat();
+  const ranks = upTo(plane?.k ?? 0).map((i) => [`token ${i + 1}`, `probability ${i + 1}`]).flat();
   const lines = view.rows().flatMap((row, r) =>
     view.tokens().map((token, position) => {
       const at = r * view.tokens().length + position;
-      const found = plane ? top(plane, view.vocab(), { row: r, position }).flatMap((one) => [csvCell(one.token), one.prob]) : [];
-      return [csvCell(row), position, csvCell(token), csvCell(view.lens()), csvCell(view.source()), plane?.entropy?.[at] ?? "", plane?.kl?.[at] ?? "", ...found].join(",");
+      const found = plane ? top(plane, view.vocab(), { row: r, position }).flatMap((one) => [one.token, one.prob]) : [];
+      return [row, position, token, view.lens(), view.source(), plane?.entropy?.[at], plane?.kl?.[at], ...found];
     }),
   );
-  return [["layer", "position", "token", "lens", "source", "entropy", "kl", ...ranks].join(","), ...lines].join("\r\n");
+  return csvTable([["layer", "position", "token", "lens", "source", "entropy", "kl", ...ranks], ...lines]);
 }
 
 /** Every token that the target could be: the one it is, the pinned ones, what the last layer says at the chosen position. */
@@ -84,7 +81,7 @@ function controls(view: View): HTMLElement {
   const aimed = (token: string): Child => h("span", { class: "iw-accent iw-bold" }, token ? tokenNode(token) : "what follows");
   const target = part(select(scope, "Target", () => targets(view), view.target, view.aim, aimed), "target");
   const row = h("div", { class: "iw-row iw-controls" });
-  const all = [part(choice(scope, "measure", measures, view.measure, view.measure.set), "measure"), part(select(scope, "Lens", () => names(view.lenses()), view.lens, view.lens.set), "lens"), compare, source, h("span", { class: "iw-spring" }), target];
+  const all = [part(choice(scope, "measure", measures, view.measure, view.measure.set), "measure"), part(select(scope, "Lens", () => names(view.lenses()), view.lens, view.lens.set), "lens"), compare, source, spring(), target];
   fill(row, all);
   scope.effect(() => {
     compare.hidden = view.lenses().length < 2;
@@ -105,7 +102,7 @@ function below(view: View, size: Read<Layout>): HTMLElement {
     return { ramp: view.ramp(), width: 120, marks: view.scale().ticks, at: Number.isFinite(value) ? view.scale().place(value) : null };
   });
   const sign = h("span", { class: "iw-small iw-row", style: "gap:4px" }, h("span", { class: "iw-on-top" }), "target is on top");
-  const box = h("div", { class: "iw-row iw-below-grid" }, name, bar, sign, h("span", { class: "iw-spring" }), readout);
+  const box = h("div", { class: "iw-row iw-below-grid" }, name, bar, sign, spring(), readout);
   scope.effect(() => {
     const { gutter, width } = size();
     box.style.marginLeft = `${gutter}px`;
@@ -126,7 +123,6 @@ function below(view: View, size: Read<Layout>): HTMLElement {
 
 /** Arrows move, Home and End along the text, Page keys five layers; Enter locks, Escape releases, P pins, C copies. */
 function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void): boolean {
-  if (event.ctrlKey || event.metaKey || event.altKey) return false;
   const { row, position } = view.cursor();
   const go = (r: number, p: number) => (view.select({ row: r, position: p }, view.locked()), queueMicrotask(() => say(sentence(view))));
   const lock = (on: boolean) => (view.select({ row, position }, on), say(on ? "locked" : "released"));
@@ -149,9 +145,7 @@ function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void)
     },
     c: () => void copy(cellText(view)).then((done) => say(done ? "copied" : "this page may not use the clipboard")),
   };
-  const act = acts[event.key] ?? acts[event.key.toLowerCase()];
-  act?.();
-  return act !== undefined;
+  return act(acts, event);
 }
 
 export const logitLens: Render = ({ model, el, signal: over }) => {
@@ -226,11 +220,7 @@ export const logitLens: Render = ({ model, el, signal: over }) => {
     scroll.set(Math.max(0, Math.min(position * cell, Math.max(now, (position + 1) * cell - seen))));
   });
   scope.effect(() => map.setAttribute("aria-label", `top token of ${view.rows().length} layers by ${view.tokens().length} positions under the lens ${view.lens()}; arrow keys move, Enter locks, Escape releases, P pins, C copies`));
-  map.addEventListener("keydown", (event) => {
-    if (!keyboard(view, event, say)) return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
+  onKeys(map, (event) => keyboard(view, event, say));
   map.addEventListener("focus", () => reading.set(map.matches(":focus-visible")));
   map.addEventListener("blur", () => reading.set(false));
   map.addEventListener("click", () => map.focus({ preventScroll: true }));

@@ -3,8 +3,10 @@ import { attribute, fill, h, s } from "../core/dom";
 import { exportMenu } from "../core/export_menu";
 import { noticeBox, stateLine } from "../core/frame";
 import { mount } from "../core/mount";
-import { csvCell } from "../core/save";
+import { bold, focusNear, ornament } from "../core/parts";
+import { csvTable } from "../core/save";
 import { signal } from "../core/signal";
+import { count } from "../core/words";
 import type { Render } from "../types";
 
 export interface Item {
@@ -28,7 +30,6 @@ const NARROW = 640;
 const MANY = 10; // chapters that a narrow page shows at once
 const STATE = { open: "open", tried: "tried", hinted: "done with a hint", done: "done" };
 const passed = (item: Item) => item.state === "done" || item.state === "hinted";
-const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 /** Points won and points there are. */
 export function points(items: readonly Item[]): [number, number] {
@@ -78,12 +79,12 @@ function mark({ kind, state }: Pick<Item, "kind" | "state">, here = false): SVGS
   const half = kind === "question" ? "M.8 6a5.2 5.2 0 0 0 10.4 0z" : "M1 6h10v5h-10z";
   const inner = state === "hinted" ? s("circle", { cx: 6, cy: 6, r: 2, fill: "var(--paper)" }) : state === "tried" ? s("path", { d: half, fill: ink }) : null;
   const ring = here && s("rect", { x: -3, y: -3, width: 18, height: 18, rx: 3, fill: "none", stroke: "var(--accent)", "stroke-width": 2 });
-  return s("svg", { width: 12, height: 12, "aria-hidden": "true", class: here ? "iw-here" : null }, shape, inner, ring);
+  return ornament({ width: 12, height: 12, class: here ? "iw-here" : null }, shape, inner, ring);
 }
 
 function bar([won, all]: [number, number]): SVGSVGElement {
   const length = all ? Math.max(won ? 2 : 0, Math.round((48 * won) / all)) : 0;
-  return s("svg", { width: 48, height: 4, "aria-hidden": "true" }, s("rect", { width: 48, height: 4, rx: 1, fill: "var(--line)" }), s("rect", { width: length, height: 4, rx: 1, fill: "var(--ink1)" }));
+  return ornament({ width: 48, height: 4 }, s("rect", { width: 48, height: 4, rx: 1, fill: "var(--line)" }), s("rect", { width: length, height: 4, rx: 1, fill: "var(--ink1)" }));
 }
 
 function legend(): HTMLElement {
@@ -94,7 +95,7 @@ function legend(): HTMLElement {
 
 function csv(chapters: readonly Chapter[]): string {
   const rows = chapters.flatMap((chapter) => chapter.items.map((item) => [chapter.number, chapter.title, item.id, item.name, item.kind, STATE[item.state], item.points]));
-  return [["chapter", "title", "id", "name", "kind", "state", "points"], ...rows].map((row) => row.map((cell) => csvCell(String(cell))).join(",")).join("\r\n");
+  return csvTable([["chapter", "title", "id", "name", "kind", "state", "points"], ...rows]);
 }
 
 export const progress: Render = ({ model, el, signal: over }) => {
@@ -111,7 +112,7 @@ export const progress: Render = ({ model, el, signal: over }) => {
 
   const readOut = h("span", { class: "iw-small", "data-part": "readout", "aria-hidden": "true" });
   const item = (one: Item) => {
-    const show = () => fill(readOut, h("span", { class: "iw-bold" }, `${one.id} ${one.name}`), ` ${facts(one)}`);
+    const show = () => fill(readOut, bold(`${one.id} ${one.name}`), ` ${facts(one)}`);
     const spoken = `${one.id} ${one.name}, ${one.kind}, ${facts(one)}${one.id === current() ? ", where you are" : ""}`;
     const on = { pointerenter: show, focus: show, pointerleave: () => fill(readOut) };
     return h("li", null, h("span", { role: "img", tabindex: -1, "aria-label": spoken, "data-item": one.id, on }, mark(one, one.id === current())));
@@ -146,7 +147,7 @@ export const progress: Render = ({ model, el, signal: over }) => {
     if (focus) target.focus();
   };
   scope.effect(() => {
-    const focused = (root.getRootNode() as Document | ShadowRoot).activeElement;
+    const focused = focusNear(root);
     const kept = table.contains(focused) ? (focused as HTMLElement).dataset.item : undefined;
     const groups = parts(chapters());
     const from = Math.max(0, groups.findIndex((group) => group.some((chapter) => chapter.items.some((one) => one.id === current()))));

@@ -4,9 +4,12 @@ import { exportMenu } from "../core/export_menu";
 import type { Status } from "../core/frame";
 import { announcer } from "../core/live_region";
 import { mount } from "../core/mount";
+import { act, onKeys } from "../core/parts";
+import { csvTable } from "../core/save";
 import { shell } from "../core/shell";
 import { signal } from "../core/signal";
 import { slider } from "../core/slider";
+import { count, number, upTo } from "../core/words";
 import type { Render } from "../types";
 import { arrowsPanel } from "./superposition_toy/arrows";
 import { lossPanel, smoothed } from "./superposition_toy/loss";
@@ -16,7 +19,7 @@ import { alongSparsity, sparsityAt } from "./superposition_toy/phase";
 import { LEFT, phasePanel } from "./superposition_toy/phase_map";
 import type { Toy } from "./superposition_toy/train";
 import { createView, type View } from "./superposition_toy/view";
-import { count, loss, number, panel, panelTitle, upTo } from "./superposition_toy/words";
+import { loss, panel, titled } from "./superposition_toy/words";
 
 const GAP = 24;
 const same = (value: number) => value;
@@ -34,7 +37,7 @@ function parameters({ scope, toy, change, narrow, sent, width }: View): HTMLElem
   const sliders = h("div", null, SLIDERS.map(([name, label, min, most, step, decimals, place = same, value = same]) =>
     slider(scope, label, () => ({ min, max: Math.max(most, place(toy()[name])), step }), () => place(toy()[name]), () => number(toy()[name], decimals).replace(/(\..\d)0$/, "$1"), (at) => change({ [name]: value(at) })),
   ));
-  const title = panelTitle("Parameters", null);
+  const title = titled("Parameters", null);
   const found = panel("parameters", title, sliders);
   scope.effect(() => {
     title.hidden = narrow();
@@ -65,13 +68,12 @@ function csv({ series, shown, each }: View): string {
   const { n, hidden, weights, bias } = series();
   const [W, b] = [weights(shown()), bias(shown())];
   const rows = upTo(n).map((i) => [i + 1, ...upTo(hidden).map((k) => W[k * n + i]), b?.[i], each()[i]!.length, each()[i]!.dimensions]);
-  return [["feature", ...upTo(hidden).map((k) => `h${k + 1}`), "bias", "length", "dimensionality"], ...rows].join("\r\n");
+  return csvTable([["feature", ...upTo(hidden).map((k) => `h${k + 1}`), "bias", "length", "dimensionality"], ...rows]);
 }
 
 /** Space plays, left and right step (one by one with Shift), up and down and digits choose a feature. */
 function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void): boolean {
   const { series, shown, chosen, goTo, play } = view;
-  if (event.ctrlKey || event.metaKey || event.altKey) return false;
   const step = (by: number) => (goTo(shown() + by), queueMicrotask(() => say(aboutStep(view))));
   const feature = (i: number) => (chosen.set(i), queueMicrotask(() => say(aboutFeature(view))));
   const jump = event.shiftKey ? 1 : Math.ceil(series().last / 100);
@@ -85,9 +87,8 @@ function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void)
     ArrowDown: () => feature(chosen() + 1),
   };
   const digit = Number(event.key.trim());
-  const act = acts[event.key] ?? (digit >= 1 && digit <= series().n && (() => feature(digit - 1)));
-  if (act) act();
-  return Boolean(act);
+  if (digit >= 1 && digit <= series().n) acts[event.key] = () => feature(digit - 1);
+  return act(acts, event);
 }
 
 export const superpositionToy: Render = ({ model, el, signal: over }) => {
@@ -112,11 +113,7 @@ export const superpositionToy: Render = ({ model, el, signal: over }) => {
     const row = { style: `display:flex;flex-wrap:wrap;gap:20px ${GAP}px` };
     fill(body, h("div", row, settings, directions, overlaps), h("div", { style: `display:flex;gap:${GAP}px` }, phases, losses));
   });
-  body.addEventListener("keydown", (event) => {
-    if ((event.target as Element).closest("button") || !keyboard(view, event, say)) return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
+  onKeys(body, (event) => !(event.target as Element).closest("button") && keyboard(view, event, say));
   let training = false;
   scope.effect(() => {
     const now = view.progress() !== null;

@@ -1,8 +1,6 @@
 /** Where everything goes, from the width of the page, the number of tokens and the shape of the model. */
-import { labelled, stride } from "../../core/axes";
+import { stride } from "../../core/axes";
 import { measure, tokenWidth } from "../../core/tokens";
-
-export { labelled, stride };
 
 export const PANEL_GAP = 24;
 const SMALLEST_THUMB = 19;

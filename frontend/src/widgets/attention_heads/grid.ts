@@ -1,15 +1,17 @@
 /** Every head of every layer as a thumbnail, by layer or sorted by a score. Always on the log scale. */
-import { select } from "../../core/controls";
-import { attribute, fill, h, pane, s } from "../../core/dom";
 import { barRows } from "../../core/bar_list";
 import type { Ramp } from "../../core/colour";
+import { select } from "../../core/controls";
+import { attribute, fill, h, s } from "../../core/dom";
 import { ring } from "../../core/heat_map";
+import { bold, chosenIf, onKeys, ornament, pane, panelTitle, pointing, resize, spring, svgText } from "../../core/parts";
 import type { Read } from "../../core/signal";
-import { place, put, tooltip } from "../../core/tooltip";
 import { measure } from "../../core/tokens";
+import { place, put, tooltip } from "../../core/tooltip";
+import { capital, number } from "../../core/words";
 import { type HeadId, type Meta, plane, type Thumbs } from "./data";
-import { GROUP_GAP, type GridSize, HEADER, LAYER_GUTTER, MEAN_GAP } from "./geometry";
-import { capital, headName, scoreOf } from "./names";
+import { type GridSize, GROUP_GAP, HEADER, LAYER_GUTTER, MEAN_GAP } from "./geometry";
+import { headName, scoreOf } from "./names";
 import type { View } from "./view";
 
 interface Layout {
@@ -133,8 +135,8 @@ function header(layout: Layout, meta: Meta, chosen: HeadId): SVGElement[] {
   const centre = (column: number) => layout.x(column) + layout.thumb / 2;
   const drawn: SVGElement[] = [];
   const wide = layout.thumb >= 15 || heads < 100;
-  for (let column = 0; column < heads; column++) if (wide) drawn.push(s("text", { x: centre(column), y: 20, "text-anchor": "middle", class: column === chosen.head ? "iw-chosen" : null }, column));
-  drawn.push(s("text", { x: layout.x(heads) + layout.thumb, y: 20, "text-anchor": "end", class: chosen.head === null ? "iw-chosen" : null }, "mean"));
+  for (let column = 0; column < heads; column++) if (wide) drawn.push(svgText(centre(column), 20, "middle", column, chosenIf(column === chosen.head)));
+  drawn.push(svgText(layout.x(heads) + layout.thumb, 20, "end", "mean", chosenIf(chosen.head === null)));
   if (kv_heads === heads) return drawn;
   const size = heads / kv_heads;
   for (let group = 0; group < kv_heads; group++) {
@@ -145,7 +147,7 @@ function header(layout: Layout, meta: Meta, chosen: HeadId): SVGElement[] {
     const half = text.length > 3 ? 14 : 7;
     drawn.push(
       s("path", { d: `M${left} 7V3.5H${middle - half}M${middle + half} 3.5H${right}V7`, fill: "none", stroke: on ? "var(--accent)" : "var(--edge)" }),
-      s("text", { x: middle, y: 7, "text-anchor": "middle", class: on ? "iw-chosen" : null }, text),
+      svgText(middle, 7, "middle", text, chosenIf(on)),
     );
   }
   return drawn;
@@ -161,7 +163,7 @@ function overlay(view: View, layout: Layout, hovered: HeadId | null): SVGElement
   const rings: SVGElement[] = [];
   if (!sorted)
     for (let layer = 0; layer < meta.layers; layer++)
-      drawn.push(s("text", { x: LAYER_GUTTER - 8, y: layer * rowPitch + thumb / 2 + 4, "text-anchor": "end", class: layer === chosen.layer ? "iw-chosen" : null }, layer));
+      drawn.push(svgText(LAYER_GUTTER - 8, layer * rowPitch + thumb / 2 + 4, "end", layer, chosenIf(layer === chosen.layer)));
   layout.items.forEach((id, i) => {
     const x = layout.x(i % columns);
     const y = Math.floor(i / columns) * rowPitch;
@@ -169,7 +171,7 @@ function overlay(view: View, layout: Layout, hovered: HeadId | null): SVGElement
     const value = scoreOf(score, id, meta);
     const barred = value >= 0.2;
     if (barred) drawn.push(s("rect", { x, y: y + thumb + 1, width: Math.round(thumb * Math.min(1, value)), height: 2, fill: "var(--ink1)" }));
-    if (sorted) drawn.push(s("text", { x: x + thumb / 2, y: y + thumb + 14, "text-anchor": "middle", class: on ? "iw-chosen" : null }, `${id.layer}.${id.head}`));
+    if (sorted) drawn.push(svgText(x + thumb / 2, y + thumb + 14, "middle", `${id.layer}.${id.head}`, chosenIf(on)));
     if (on) rings.push(...ring(x, y, thumb, barred && !sorted ? thumb + 3 : thumb));
     else if (hovered && id.layer === hovered.layer && id.head === hovered.head) rings.push(s("rect", { x: x - 0.5, y: y - 0.5, width: thumb + 1, height: thumb + 1, fill: "none", stroke: "var(--ink1)" }));
   });
@@ -183,7 +185,7 @@ function tip(view: View, id: HeadId): HTMLElement {
     h("div", { class: "iw-bold" }, headName(id)),
     id.head === null
       ? h("div", { class: "iw-quiet" }, `mean of ${view.meta().heads} heads`)
-      : barRows(rows.map(([name, value]) => ({ name, share: value, text: value.toFixed(2).replace("-", "−") })), names),
+      : barRows(rows.map(([name, value]) => ({ name, share: value, text: number(value) })), names),
   );
 }
 
@@ -195,9 +197,9 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
   const bar = select(scope, "Bar", () => [["none", "None"], ...scoreNames().map((name): [string, string] => [name, capital(name)])], view.bar, view.bar.set);
   const logScale = h("span", { class: "iw-small", title: "Thumbnails show the logarithm of attention, 0.001 to 1" }, "log scale");
   scope.effect(() => attribute(logScale, "hidden", grid().width < 360));
-  const title = h("div", { class: "iw-panel-title" }, h("span", { class: "iw-bold" }, "All heads"), logScale, h("span", { class: "iw-spring" }), sort, bar);
+  const title = panelTitle(bold("All heads"), logScale, spring(), sort, bar);
 
-  const top = s("svg", { height: HEADER, "aria-hidden": "true", style: "position:sticky;top:0;z-index:1;background:var(--paper)" });
+  const top = ornament({ height: HEADER, style: "position:sticky;top:0;z-index:1;background:var(--paper)" });
   const canvas = h("canvas");
   const marks = pane();
   const box = h("div", { style: "position:relative" }, canvas, marks);
@@ -214,8 +216,8 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
     legend.hidden = !now.sorted;
     top.style.display = now.sorted ? "none" : "block";
     scroller.style.maxHeight = now.height + HEADER > tallest() + 24 ? `${tallest()}px` : "";
-    for (const layer of [top, marks]) layer.setAttribute("width", String(now.width));
-    marks.setAttribute("height", String(now.height));
+    resize(top, now.width, HEADER);
+    resize(marks, now.width, now.height);
     drawAtlas(canvas, now, view.thumbs(), view.meta(), view.ramp());
   });
   const redraw = () => fill(marks, overlay(view, layout(), hovered.value));
@@ -235,7 +237,7 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
     else if (y + now.rowPitch + HEADER > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = y + now.rowPitch + HEADER - scroller.clientHeight + 8;
   });
 
-  const under = (event: MouseEvent): number => {
+  const under = (event: MouseEvent): number | null => {
     const now = layout();
     const edge = canvas.getBoundingClientRect();
     const row = Math.floor((event.clientY - edge.top) / now.rowPitch);
@@ -244,37 +246,32 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
       const at = row * now.columns + column;
       if (x >= now.x(column) && x < now.x(column) + now.thumb + 2 && at < now.items.length && row >= 0) return at;
     }
-    return -1;
+    return null;
   };
-  const hover = (at: number) => {
+  const hover = (at: number | null) => {
     const now = layout();
-    const id = now.items[at] ?? null;
+    const id = at === null ? null : now.items[at]!;
     if (id?.layer === hovered.value?.layer && id?.head === hovered.value?.head) return;
     hovered.value = id;
     redraw();
-    fill(card, id && !view.narrow() ? placed(tip(view, id), panel, box, now, at) : null);
+    fill(card, id && !view.narrow() ? placed(tip(view, id), panel, box, now, at!) : null);
   };
-  canvas.addEventListener("mousemove", (event) => hover(under(event)));
-  canvas.addEventListener("mouseleave", () => hover(-1));
-  canvas.addEventListener("click", (event) => {
-    const id = layout().items[under(event)];
-    if (!id) return;
-    view.choose(id);
+  pointing(canvas, under, hover, (at) => {
+    view.choose(layout().items[at]!);
     scroller.focus({ preventScroll: true });
   });
-  scroller.addEventListener("keydown", (event) => {
+  onKeys(scroller, (event) => {
     const now = layout();
     const chosen = view.chosen();
     const at = now.items.findIndex((id) => id.layer === chosen.layer && id.head === chosen.head);
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: now.columns, ArrowUp: -now.columns, Home: -at, End: now.items.length - 1 - at }[event.key];
-    if (by === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
+    if (by === undefined) return false;
     const id = now.items[at + by];
-    if (!id) return;
+    if (!id) return true;
     view.choose(id);
     const scores = [...view.scores()].map(([name, score]) => `${name} ${scoreOf(score, id, view.meta()).toFixed(2)}`);
     say([headName(id), ...(id.head === null ? [] : scores)].join(", "));
+    return true;
   });
   return panel;
 }

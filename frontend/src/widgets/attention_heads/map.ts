@@ -1,10 +1,11 @@
 /** The large map: the pattern of the chosen head, its axes, its read-out, its colour bar. */
 import { type Axis, columnLabels, rowLabels, stride } from "../../core/axes";
-import { choice } from "../../core/controls";
-import { fill, h, pane, s } from "../../core/dom";
 import type { Ramp } from "../../core/colour";
+import { choice } from "../../core/controls";
+import { fill, h, s } from "../../core/dom";
 import { paintCells, ring } from "../../core/heat_map";
 import { legend } from "../../core/legend";
+import { act, bold, onKeys, pane, panelTitle, quiet, resize, spring, svgText } from "../../core/parts";
 import { copy } from "../../core/save";
 import type { Read } from "../../core/signal";
 import { spoken, tokenNode } from "../../core/tokens";
@@ -13,8 +14,6 @@ import { cellOf, format, holds, masked, type Meta, type Pattern, position, type 
 import { type MapSize, panelWidth } from "./geometry";
 import { headName, noteOf } from "./names";
 import type { View } from "./view";
-
-export { ring };
 
 /** One pixel per cell; masked cells stay clear. */
 export function paint(p: Pattern, scale: Scale, meta: Meta, ramp: Ramp): HTMLCanvasElement {
@@ -63,13 +62,13 @@ export function sentence(view: View): string {
 
 export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) => void): HTMLElement {
   const { scope } = view;
-  const name = h("span", { class: "iw-bold" });
+  const name = bold();
   const note = h("span", { class: "iw-quiet", style: "overflow:hidden;text-overflow:ellipsis" });
   const readout = h("span", { "data-part": "readout" });
   const locked = h("span", { style: "width:12px;flex:none" });
   const arrow = (label: string, text: string, by: number) => h("button", { class: "iw-icon", "aria-label": label, on: { click: () => view.step(by) } }, text);
   const whole = h("button", { class: "iw-link iw-small", "data-part": "whole", on: { click: () => (show(view, null, say), box.focus({ preventScroll: true })) } }, "Whole map");
-  const title = h("div", { class: "iw-panel-title" }, arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), whole, note, h("span", { class: "iw-spring" }), readout, locked);
+  const title = panelTitle(arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), whole, note, spring(), readout, locked);
 
   const canvas = h("canvas", { style: "position:absolute" });
   const labels = pane();
@@ -117,10 +116,7 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     box.style.width = `${gutter + side}px`;
     panel.style.width = view.narrow() ? "100%" : `${panelWidth(size())}px`;
     below.style.marginLeft = `${side < 300 ? 0 : gutter}px`;
-    for (const layer of [labels, marks]) {
-      layer.setAttribute("width", String(gutter + side));
-      layer.setAttribute("height", String(side + hang));
-    }
+    for (const layer of [labels, marks]) resize(layer, gutter + side, side + hang);
     const context = canvas.getContext("2d")!;
     context.imageSmoothingEnabled = false;
     context.clearRect(0, 0, device, device);
@@ -136,7 +132,7 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     const p = view.shown();
     const { cell, gutter, side, below } = sized();
     const at = cellOf(p, view.cursor());
-    const name = (y: number, text: string) => s("text", { x: gutter + side, y, "text-anchor": "end" }, text);
+    const name = (y: number, text: string) => svgText(gutter + side, y, "end", text);
     brushed.setAttribute("transform", `translate(${gutter} 0)`);
     const corner = masked(p, Math.ceil(30 / cell), Math.max(0, p.n - Math.ceil(60 / cell)));
     const names = corner ? [name(12, "key →"), name(28, "query ↓")] : view.zoom() ? [] : [name(side + below, "query ↓  key →")];
@@ -149,7 +145,7 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     const tokens = view.tokens();
     const [query, key] = [tokenNode(tokens[spot.query] ?? ""), tokenNode(tokens[spot.key] ?? "")];
     for (const node of [query, key]) node.style.cssText = "display:inline-block;max-width:90px;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom";
-    fill(readout, query, h("span", { class: "iw-quiet" }, " → "), key, " ", h("span", { class: "iw-bold" }, p.known ? format(valueAt(p, spot), p.exact || p.where !== null) : "…"));
+    fill(readout, query, quiet(" → "), key, " ", bold(p.known ? format(valueAt(p, spot), p.exact || p.where !== null) : "…"));
     fill(locked, view.locked() && view.hover() === null ? lock() : null);
   });
   const cellUnder = (event: MouseEvent) => {
@@ -185,15 +181,11 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     view.select(spot, !same);
     box.focus({ preventScroll: true });
   });
-  box.addEventListener("keydown", (event) => {
-    if (zooming(view, event, brushing.cancel, say)) {
-      event.preventDefault();
-      event.stopPropagation();
-    } else if (keyboard(view, event)) {
-      event.preventDefault();
-      event.stopPropagation();
-      queueMicrotask(() => say(sentence(view) + (event.key === "Enter" ? ", locked" : event.key === "Escape" ? ", released" : "")));
-    }
+  onKeys(box, (event) => {
+    if (zooming(view, event, brushing.cancel, say)) return true;
+    if (!keyboard(view, event)) return false;
+    queueMicrotask(() => say(sentence(view) + (event.key === "Enter" ? ", locked" : event.key === "Escape" ? ", released" : "")));
+    return true;
   });
   return panel;
 }
@@ -205,7 +197,6 @@ const cellSame = (view: View, spot: { query: number; key: number }) => {
 
 /** Z and Shift+Z zoom, Escape leaves what is being drawn, then the zoom. */
 function zooming(view: View, event: KeyboardEvent, cancel: () => boolean, say: (text: string) => void): boolean {
-  if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (event.key === "Escape") return cancel() || (view.zoom() !== null && (show(view, null, say), true));
   if (event.key !== "z" && event.key !== "Z") return false;
   if (event.key === "z" || view.zoom()) zoomStep(view, !event.shiftKey, say);
@@ -214,7 +205,6 @@ function zooming(view: View, event: KeyboardEvent, cancel: () => boolean, say: (
 
 /** Arrows move one cell (with Shift ten), Enter locks, Escape releases, Page keys change the head. */
 function keyboard(view: View, event: KeyboardEvent): boolean {
-  if (event.ctrlKey || event.metaKey || event.altKey) return false;
   const { query, key } = view.cursor();
   const top = view.meta().tokens - 1;
   const p = view.shown();
@@ -225,34 +215,22 @@ function keyboard(view: View, event: KeyboardEvent): boolean {
     view.select(spot, view.locked());
     follow(view, spot);
   };
-  switch (event.key) {
-    case "ArrowUp":
-      return go(query - by, key), true;
-    case "ArrowDown":
-      return go(query + by, key), true;
-    case "ArrowLeft":
-      return go(query, key - by), true;
-    case "ArrowRight":
-      return go(query, key + by), true;
-    case "Home":
-      return go(query, 0), true;
-    case "End":
-      return go(query, p.causal ? query : top), true;
-    case "PageUp":
-      return view.step(-1), true;
-    case "PageDown":
-      return view.step(1), true;
-    case "Enter":
-    case " ":
-      return view.select({ query, key }, true), true;
-    case "Escape":
-      return view.select({ query, key }, false), true;
-    case "c":
-    case "C":
-      return void copyCell(view), true;
-    default:
-      return false;
-  }
+  const lock = (on: boolean) => view.select({ query, key }, on);
+  const acts: Record<string, () => unknown> = {
+    ArrowUp: () => go(query - by, key),
+    ArrowDown: () => go(query + by, key),
+    ArrowLeft: () => go(query, key - by),
+    ArrowRight: () => go(query, key + by),
+    Home: () => go(query, 0),
+    End: () => go(query, p.causal ? query : top),
+    PageUp: () => view.step(-1),
+    PageDown: () => view.step(1),
+    Enter: () => lock(true),
+    " ": () => lock(true),
+    Escape: () => lock(false),
+    c: () => copyCell(view),
+  };
+  return act(acts, event);
 }
 
 /** Puts query, key and value on the clipboard; whether the page may. */

@@ -3,8 +3,6 @@ import type { HeadId, Meta } from "./data";
 
 export const headName = ({ layer, head }: HeadId): string => (head === null ? `L${layer} mean` : `L${layer} H${head}`);
 
-export const capital = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
-
 export const scoreOf = (score: Float32Array | undefined, { layer, head }: HeadId, meta: Meta): number => (head === null || !score ? 0 : (score[layer * meta.heads + head] ?? 0));
 
 /** What the head mostly does, by the highest of its scores, if any stands out. */

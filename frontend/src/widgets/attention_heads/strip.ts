@@ -2,6 +2,7 @@
 import { h } from "../../core/dom";
 import { type Chip, surroundings, tokenStrip } from "../../core/token_strip";
 import { tokenNode } from "../../core/tokens";
+import { upTo } from "../../core/words";
 import { cellOf, masked, position } from "./data";
 import type { View } from "./view";
 
@@ -18,7 +19,7 @@ function rowOf(view: View): { values: Float32Array; exact: boolean } {
 /** Which tokens are shown: of a long sentence the surroundings of the query and of its two strongest keys. */
 export function shown(values: Float32Array, query: number, causal: boolean): Set<number> {
   const last = causal ? query : values.length - 1;
-  const strongest = Array.from({ length: last + 1 }, (_, key) => key).sort((a, b) => Math.abs(values[b]!) - Math.abs(values[a]!)).slice(0, 2);
+  const strongest = upTo(last + 1).map((key) => key).sort((a, b) => Math.abs(values[b]!) - Math.abs(values[a]!)).slice(0, 2);
   return surroundings(values.length, [query, ...strongest]);
 }
 

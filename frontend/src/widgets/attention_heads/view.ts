@@ -1,12 +1,10 @@
 /** What the parts of the widget share: the model's traits as signals, what is derived from them, what can be done. */
-import type { Packed } from "../../core/buffers";
-import { type Ramp, type Theme, ramp } from "../../core/colour";
-import type { Failure, Kernel, Notice, Status } from "../../core/frame";
-import { watchKernel } from "../../core/frame";
-import { type Read, type Scope, type Signal, signal } from "../../core/signal";
+import { bytes, type Packed } from "../../core/buffers";
+import { ramp, type Ramp, type Theme } from "../../core/colour";
+import { type Failure, type Kernel, type Notice, type Status, watchKernel } from "../../core/frame";
+import { assign, type Read, type Scope, signal, type Signal } from "../../core/signal";
 import type { Model } from "../../types";
-import { bytes } from "../../core/buffers";
-import { crop, decoder, fromThumb, fromTile, type HeadId, holds, type Meta, type Pattern, type Scale, type Spot, spotOf, type Thumbs, thumbs, type Tile, valueAt, type Zoom } from "./data";
+import { crop, decoder, fromThumb, fromTile, type HeadId, holds, type Meta, type Pattern, type Scale, type Spot, thumbs, type Thumbs, type Tile, type Zoom } from "./data";
 
 /** While thumbnails come, layer by layer, prompts may be run all the same. */
 export type HeadsStatus = Status & { filling?: boolean };
@@ -153,10 +151,7 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     if (by) ids.sort((a, b) => by[b.layer * heads + b.head!]! - by[a.layer * heads + a.head!]!);
     return ids;
   });
-  const set = (changes: Record<string, unknown>) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
+  const set = (changes: Record<string, unknown>) => assign(model, changes);
   const zoom = scope.trait<Zoom | null>(model, "zoom");
   const shown = zoomed(scope, model, meta, pattern, chosen, zoom);
   const finest = scope.computed(() => (holds(shown(), cursor()) ? shown() : pattern()));
@@ -213,5 +208,3 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     },
   };
 }
-
-export { spotOf, valueAt };

@@ -1,5 +1,6 @@
 /** From the wire to numbers: scores of every head, losses, arrows, and the cells of a pattern that a score adds up. */
 import { numbers, type Packed } from "../../core/buffers";
+import { capital } from "../../core/words";
 
 export interface Meta {
   model: string;
@@ -94,7 +95,6 @@ export function stripe(score: string, tokens: string[], { start, period }: Pick<
 }
 
 const NARROW: Record<string, string> = { "previous token": "Previous", "duplicate token": "Duplicate", "prefix matching": "Prefix" };
-export const capital = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
 export const scoreName = (name: string, narrow: boolean): string => (narrow && NARROW[name]) || capital(name);
 
 /** "12 random tokens, twice". */
@@ -103,4 +103,3 @@ export function drawn(period: number, copies: number): string {
 }
 
 export const signed = (value: number): string => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
-export const fixed = (value: number): string => (value < 0 && value.toFixed(2) !== "-0.00" ? "−" : "") + Math.abs(value).toFixed(2);

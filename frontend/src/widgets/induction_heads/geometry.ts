@@ -1,4 +1,5 @@
 /** Where everything goes, from the width of the page and the shape of the model. */
+
 export const GAP = 24;
 export const LIST = 136;
 /** Room for token labels beside and below the pattern, as the heat map takes it. */

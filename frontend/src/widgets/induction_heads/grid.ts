@@ -1,12 +1,14 @@
 /** Layer by head: the score of each in colour, crosses on those that are off, arrows from one that another reads. */
 import { stride } from "../../core/axes";
 import { barRows } from "../../core/bar_list";
-import { attribute, fill, h, pane, s } from "../../core/dom";
+import { fill, h, s } from "../../core/dom";
 import { ring } from "../../core/heat_map";
 import { legend } from "../../core/legend";
+import { bold, chosenIf, onKeys, ornament, pane, panelTitle, quiet, resize, spring, svgText } from "../../core/parts";
 import { signal } from "../../core/signal";
 import { place, put, tooltip } from "../../core/tooltip";
-import { type Arrow, capital, fixed, type Head, headName, isOff, same } from "./data";
+import { capital, number, upTo } from "../../core/words";
+import { type Arrow, type Head, headName, isOff, same } from "./data";
 import { HEADER, type Layout } from "./geometry";
 import type { View } from "./view";
 
@@ -15,7 +17,7 @@ export const code = (score: string, value: number): number => Math.round(255 * M
 
 export const sentence = (view: View): string => {
   const head = view.chosen();
-  return `${headName(head)}, ${view.score()} ${fixed(view.at(view.score(), head))}${isOff(view.off(), head) ? ", off" : ""}`;
+  return `${headName(head)}, ${view.score()} ${number(view.at(view.score(), head))}${isOff(view.off(), head) ? ", off" : ""}`;
 };
 
 const centre = ({ gutter, across, down }: Layout, { layer, head }: Head) => ({ x: gutter + head * across + (across - 1) / 2, y: HEADER + layer * down + (down - 1) / 2 });
@@ -58,7 +60,7 @@ function cross({ across, down }: Layout, x: number, y: number, colour: string): 
 function numbersAlong(count: number, pitch: number, chosen: number, draw: (i: number, on: boolean) => SVGElement): SVGElement[] {
   const k = stride(Math.max(pitch, 0.5));
   const wide = 16 / pitch;
-  return Array.from({ length: count }, (_, i) => i)
+  return upTo(count)
     .filter((i) => i === chosen || (i % k === 0 && (k === 1 ? true : Math.abs(i - chosen) >= wide)))
     .map((i) => draw(i, i === chosen));
 }
@@ -91,8 +93,8 @@ function marks(view: View): SVGElement[] {
     return cross(size, ...at({ layer, head }), view.ramp().ink(code(view.score(), value)));
   });
   return [
-    ...numbersAlong(heads, across, chosen.head, (i, on) => s("text", { x: gutter + i * across + across / 2, y: 13, "text-anchor": "middle", class: on ? "iw-chosen" : null }, i)),
-    ...numbersAlong(layers, down, chosen.layer, (i, on) => s("text", { x: gutter - 8, y: HEADER + i * down + down / 2 + 4, "text-anchor": "end", class: on ? "iw-chosen" : null }, i)),
+    ...numbersAlong(heads, across, chosen.head, (i, on) => svgText(gutter + i * across + across / 2, 13, "middle", i, chosenIf(on))),
+    ...numbersAlong(layers, down, chosen.layer, (i, on) => svgText(gutter - 8, HEADER + i * down + down / 2 + 4, "end", i, chosenIf(on))),
     ...sources.flatMap((head) => source(size, head)),
     ...arrows.flatMap((one) => arrow(size, one)),
     ...crosses,
@@ -101,9 +103,7 @@ function marks(view: View): SVGElement[] {
 }
 
 const composition = () =>
-  s(
-    "svg",
-    { width: 34, height: 12, "aria-hidden": "true" },
+  ornament({ width: 34, height: 12 },
     s("circle", { cx: 6, cy: 6, r: 5, fill: "none", stroke: "var(--ink1)", "stroke-width": 1.5 }),
     s("circle", { cx: 6, cy: 6, r: 1.6, fill: "var(--ink1)" }),
     s("path", { d: "M13 6h14", stroke: "var(--ink1)", "stroke-width": 1.5 }),
@@ -123,8 +123,8 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
     return { ramp: view.ramp(), width: 96, marks: copying ? [[0, "−1"], [0.5, "0"], [1, "1"]] : [[0, "0"], [0.5, "0.5"], [1, "1"]], at: code(view.score(), value) / 255 };
   });
   const sign = h("span", { class: "iw-small iw-row", style: "gap:4px;white-space:nowrap", "data-part": "composition" });
-  const below = h("div", { class: "iw-row", style: "min-height:28px;margin-top:8px;gap:4px 12px" }, bar, h("span", { class: "iw-spring" }), sign);
-  const panel = h("div", { style: "flex:none" }, h("div", { class: "iw-panel-title" }, h("span", { class: "iw-bold" }, "Score"), h("span", { class: "iw-quiet" }, "layer × head")), box, below);
+  const below = h("div", { class: "iw-row", style: "min-height:28px;margin-top:8px;gap:4px 12px" }, bar, spring(), sign);
+  const panel = h("div", { style: "flex:none" }, panelTitle(bold("Score"), quiet("layer × head")), box, below);
   scope.effect(() => {
     const { gutter, across, down, grid } = view.size();
     const { layers, heads } = view.meta();
@@ -134,8 +134,7 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
     panel.style.width = `${grid}px`;
     below.style.marginLeft = grid < 240 ? "0" : `${gutter}px`;
     below.style.flexWrap = grid < 240 ? "wrap" : "nowrap";
-    attribute(drawing, "width", gutter + width);
-    attribute(drawing, "height", HEADER + height);
+    resize(drawing, gutter + width, HEADER + height);
     paint(view, canvas);
   });
   scope.effect(() => fill(drawing, marks(view)));
@@ -151,7 +150,7 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
     tip.hidden = head === null;
     if (!head) return;
     const { gutter, across, down } = view.size();
-    const bars = view.names().map((name) => ({ name: capital(name), share: Math.max(0, view.at(name, head)), text: fixed(view.at(name, head)) }));
+    const bars = view.names().map((name) => ({ name: capital(name), share: Math.max(0, view.at(name, head)), text: number(view.at(name, head)) }));
     fill(tip, h("div", { class: "iw-bold" }, headName(head)), barRows(bars, 96));
     const cell = { x: gutter + head.head * across, y: HEADER + head.layer * down, width: across, height: down };
     put(tip, place(cell, { width: 244, height: 40 + 18 * bars.length }, { width: view.width(), height: HEADER + view.meta().layers * down }, "below"));
@@ -170,10 +169,6 @@ export function gridPanel(view: View, say: (text: string) => void, keyboard: (ev
     box.focus({ preventScroll: true });
     queueMicrotask(() => say(sentence(view)));
   });
-  box.addEventListener("keydown", (event) => {
-    if (!keyboard(event)) return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
+  onKeys(box, keyboard);
   return panel;
 }

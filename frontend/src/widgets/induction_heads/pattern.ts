@@ -1,8 +1,10 @@
 /** The pattern of the chosen head, with the cells that its score adds up marked. */
 import { fill, h, s } from "../../core/dom";
 import { detail, heatMap } from "../../core/heat_map";
+import { act, bold, onKeys, panelTitle, spring, svgText } from "../../core/parts";
 import { spoken, tokenNode } from "../../core/tokens";
-import { capital, fixed, headName, isOff, mainScore, secondCopy, stripe } from "./data";
+import { capital, number, upTo } from "../../core/words";
+import { headName, isOff, mainScore, secondCopy, stripe } from "./data";
 import { LABELS } from "./geometry";
 import { cellAt, cellOf, code, lastSpot, masked, type Pattern, type Spot, spotOf, valueAt } from "./tile";
 import type { View } from "./view";
@@ -10,7 +12,6 @@ import type { View } from "./view";
 const MOST_MARKS = 600;
 let made = 0;
 const EMPTY: Pattern = { n: 1, block: 1, tokens: 1, causal: true, packed: true, values: [0], where: null };
-const exact = (value: number) => value.toFixed(3).replace("-", "−");
 
 /** Cells of a map that stand for more than one token each lie in blocks. */
 const unit = (p: Pattern, room: number) => {
@@ -21,7 +22,7 @@ const unit = (p: Pattern, room: number) => {
 export const cellSentence = (view: View, { query, key }: Spot): string => {
   const p = view.pattern();
   const name = (i: number) => `${i} ${spoken(view.tokens()[i] ?? "")}`;
-  return p ? `Query ${name(query)}, key ${name(key)}: ${exact(valueAt(p, { query, key }))}` : "";
+  return p ? `Query ${name(query)}, key ${name(key)}: ${number(valueAt(p, { query, key }), 3)}` : "";
 };
 
 function stripes(view: View, p: Pattern): SVGElement[] {
@@ -45,7 +46,7 @@ function lines(view: View, p: Pattern): SVGElement[] {
   const { period, copies } = view.meta();
   const { tokens, cell } = unit(p, view.size().pattern);
   const side = Math.ceil(p.tokens / tokens) * cell;
-  const names = view.meta().causal && side > 80 ? [s("text", { x: side, y: 12, "text-anchor": "end" }, "key →"), s("text", { x: side, y: 28, "text-anchor": "end" }, "query ↓")] : [];
+  const names = view.meta().causal && side > 80 ? [svgText(side, 12, "end", "key →"), svgText(side, 28, "end", "query ↓")] : [];
   if (period === null) return names;
   const at = (secondCopy(view.meta()) / tokens) * cell;
   const named = view.meta().causal && side - at > 104 && at > 48;
@@ -58,7 +59,7 @@ function lines(view: View, p: Pattern): SVGElement[] {
 
 function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void): boolean {
   const p = view.pattern();
-  if (!p || event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (!p) return false;
   const { query, key } = view.cell() ?? lastSpot(p);
   const top = p.tokens - 1;
   const go = (q: number, k: number) => {
@@ -77,8 +78,7 @@ function keyboard(view: View, event: KeyboardEvent, say: (text: string) => void)
     End: () => go(query, p.causal ? query : top),
     Escape: () => view.cell.set(null),
   };
-  acts[event.key]?.();
-  return acts[event.key] !== undefined;
+  return act(acts, event);
 }
 
 /** Says that the pattern is not here, and why. */
@@ -89,16 +89,16 @@ function absent(view: View): string {
 
 export function patternPanel(view: View, say: (text: string) => void): HTMLElement {
   const { scope } = view;
-  const [name, value] = [h("span", { class: "iw-bold" }), h("span", { class: "iw-bold" })];
+  const [name, value] = [bold(), bold()];
   const about = h("span", { class: "iw-quiet iw-cut" });
   const button = h("button", { "data-part": "switch", on: { click: () => view.toggle(view.chosen()) } });
-  const title = h("div", { class: "iw-panel-title" }, name, about, value, h("span", { class: "iw-spring" }), button);
+  const title = panelTitle(name, about, value, spring(), button);
   const readout = h("div", { class: "iw-small iw-cut", "data-part": "readout", style: "height:16px;margin-bottom:4px" });
   const shown = () => view.pattern() ?? EMPTY;
   const toSpot = (p: Pattern, row: number, column: number): Spot | null => (masked(p, row, column) ? null : spotOf(p, row, column));
   const names = scope.computed(() => {
     const p = shown();
-    return Array.from({ length: p.n }, (_, i) => view.tokens()[i * p.block] ?? "");
+    return upTo(p.n).map((i) => view.tokens()[i * p.block] ?? "");
   });
   const map = heatMap(
     scope,
@@ -125,16 +125,12 @@ export function patternPanel(view: View, say: (text: string) => void): HTMLEleme
   map.append(overlay);
   const missing = h("div", { class: "iw-empty iw-quiet" });
   const panel = h("div", { "data-part": "pattern", style: "flex:none;min-width:0" }, title, readout, map, missing);
-  map.addEventListener("keydown", (event) => {
-    if (!keyboard(view, event, say)) return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
+  onKeys(map, (event) => keyboard(view, event, say));
   scope.effect(() => {
     const head = view.chosen();
     fill(name, headName(head));
     fill(about, capital(view.score()).toLowerCase());
-    fill(value, fixed(view.at(view.score(), head)));
+    fill(value, number(view.at(view.score(), head)));
     const off = isOff(view.off(), head);
     fill(button, off ? "Switch on" : "Switch off");
     button.hidden = !view.meta().can_ablate;
@@ -155,7 +151,7 @@ export function patternPanel(view: View, say: (text: string) => void): HTMLEleme
     const spot = view.hover() ?? view.cell();
     if (!p || !spot) return fill(readout, p ? "The marked cells are what the score adds up" : "");
     const token = (i: number) => [tokenNode(view.tokens()[i] ?? ""), ` ${i}`];
-    fill(readout, token(spot.query), " → ", token(spot.key), " ", h("span", { class: "iw-bold", style: "color:var(--ink1)" }, exact(valueAt(p, spot))));
+    fill(readout, token(spot.query), " → ", token(spot.key), " ", h("span", { class: "iw-bold", style: "color:var(--ink1)" }, number(valueAt(p, spot), 3)));
   });
   return panel;
 }

@@ -1,6 +1,7 @@
 /** How the scores grew: the strongest heads over the steps of training, and a slider through them. */
 import { h } from "../../core/dom";
 import { lineChart, type Series } from "../../core/line_chart";
+import { bold, quiet } from "../../core/parts";
 import { slider } from "../../core/slider";
 import type { View } from "./view";
 
@@ -57,7 +58,7 @@ export function trainingPanel(view: View): HTMLElement {
   const scrub = slider(scope, "Step of training", () => ({ min: 0, max: Math.max(0, view.steps().length - 1), step: 1 }), view.time, (at) => String(view.steps()[at] ?? ""), view.goTo);
   scrub.style.marginLeft = `${LEFT}px`;
   scrub.style.marginRight = "16px";
-  const panel = h("div", { style: "margin-top:16px" }, h("div", { class: "iw-panel-title", style: "margin-bottom:0" }, h("span", { class: "iw-bold" }, "Training"), h("span", { class: "iw-quiet" }, "score by step")), chart, scrub);
+  const panel = h("div", { style: "margin-top:16px" }, h("div", { class: "iw-panel-title", style: "margin-bottom:0" }, bold("Training"), quiet("score by step")), chart, scrub);
   scope.effect(() => (panel.hidden = view.steps().length < 2));
   return panel;
 }

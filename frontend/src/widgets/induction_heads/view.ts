@@ -1,8 +1,9 @@
 /** What the parts of the widget share: the model's traits as signals, what is derived from them, what can be done. */
 import type { Packed } from "../../core/buffers";
-import { type Ramp, ramp, type Theme } from "../../core/colour";
+import { ramp, type Ramp, type Theme } from "../../core/colour";
 import { type Failure, type Kernel, type Notice, type Status, watchKernel } from "../../core/frame";
-import { type Read, type Scope, type Signal, signal } from "../../core/signal";
+import { assign, type Read, type Scope, signal, type Signal } from "../../core/signal";
+import { upTo } from "../../core/words";
 import type { Model } from "../../types";
 import { above, type Arrow, type Head, isOff, mainScore, type Meta, offKey, rowOf, scoresAt, shownArrows } from "./data";
 import { type Layout, layout } from "./geometry";
@@ -93,17 +94,14 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
   const [wireLoss, wireLosses, wireArrows] = [trait<Packed | null>("_loss"), trait<WireLoss[]>("_losses"), trait<number[][][]>("_arrows")];
   const chosen = scope.computed(() => ({ layer: Math.min(layer(), meta().layers - 1), head: Math.min(head(), meta().heads - 1) }));
   const time = scope.computed(() => Math.max(0, step() === null ? (wire().shape[0] ?? 1) - 1 : steps().indexOf(step()!)));
-  const history = scope.computed(() => Array.from({ length: wire().shape[0] ?? 0 }, (_, at) => scoresAt(wire(), names(), at)));
+  const history = scope.computed(() => upTo(wire().shape[0] ?? 0).map((at) => scoresAt(wire(), names(), at)));
   const scores = scope.computed(() => history()[Math.min(time(), history().length - 1)]!);
   const values = scope.computed(() => scores().get(score()) ?? scores().values().next().value!);
   const losses = scope.computed(() => new Map(wireLosses().map((one) => [offKey(one.off), rowOf(one.loss, 0)!])));
   const finished = scope.computed(() => steps().length === 0 || time() === steps().length - 1);
   const loss = scope.computed(() => rowOf(wireLoss(), Math.min(time(), (wireLoss()?.shape[0] ?? 1) - 1)));
   const kernel = watchKernel(scope, model);
-  const set = (changes: Record<string, unknown>) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
+  const set = (changes: Record<string, unknown>) => assign(model, changes);
   const ask = (content: unknown) => {
     model.send(content);
     kernel.ask();

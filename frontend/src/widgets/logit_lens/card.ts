@@ -1,6 +1,7 @@
 /** What stands behind one cell: its top tokens with their probabilities. A click on a token pins it. */
 import { type Bar, barRows } from "../../core/bar_list";
 import { type Child, fill, h } from "../../core/dom";
+import { bold, focusNear } from "../../core/parts";
 import { spoken, tokenNode, tokenWidth } from "../../core/tokens";
 import { type Cell, type Plane, rowTitle, top, written } from "./data";
 import type { View } from "./view";
@@ -50,12 +51,12 @@ function content(view: View): Child[] {
   const planes = view.planes();
   const after = h("span", { class: "iw-quiet iw-cut" }, "after ", tokenNode(view.tokens()[cell.position] ?? ""), ` ${cell.position}`);
   return [
-    h("div", { class: "iw-row" }, h("span", { class: "iw-bold" }, rowTitle(view.rows()[cell.row] ?? "")), after),
+    h("div", { class: "iw-row" }, bold(rowTitle(view.rows()[cell.row] ?? "")), after),
     planes.map(({ lens, plane }) => {
       const rows = plane ? bars(view, plane, cell) : [];
       const names = Math.min(72, Math.max(36, ...(plane ? top(plane, view.vocab(), cell).map(({ token }) => tokenWidth(token)) : [])));
       return [
-        h("div", { class: "iw-quiet iw-row iw-bars-head" }, planes.length > 1 && h("span", { class: "iw-bold" }, lens), h("span", null, plane && nats(plane, cell))),
+        h("div", { class: "iw-quiet iw-row iw-bars-head" }, planes.length > 1 && bold(lens), h("span", null, plane && nats(plane, cell))),
         rows.length ? barRows(rows, Math.ceil(names)) : h("div", { class: "iw-quiet" }, plane ? "Nothing is written here" : "Not computed"),
       ];
     }),
@@ -68,7 +69,7 @@ export function card(view: View): HTMLElement {
   const box = h("div", { class: "iw-card iw-lens-card", "data-part": "tip", role: "group", "aria-label": "top tokens of the cell" });
   view.scope.effect(() => {
     const buttons = () => [...box.querySelectorAll("button")];
-    const focused = buttons().indexOf((box.getRootNode() as Document | ShadowRoot).activeElement as HTMLButtonElement);
+    const focused = buttons().indexOf(focusNear(box) as HTMLButtonElement);
     box.style.setProperty("--bar-edge", view.ramp().css(140));
     fill(box, content(view));
     if (focused >= 0) buttons()[focused]?.focus({ preventScroll: true });

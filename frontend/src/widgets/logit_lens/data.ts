@@ -1,5 +1,6 @@
 /** From the wire to numbers: top tokens of every cell under each lens, and the tokens that are followed. */
 import { numbers, type Packed } from "../../core/buffers";
+import { upTo } from "../../core/words";
 
 export type Measure = "probability" | "rank" | "entropy" | "kl";
 
@@ -69,7 +70,7 @@ export function readFollowed(wire: WireFollowed): Map<string, Track> {
 /** The top tokens of a cell; none where the plane has nothing to say there. */
 export function top(plane: Plane, vocab: string[], { row, position }: Cell): { token: string; prob: number }[] {
   const at = (row * plane.columns + position) * plane.k;
-  const found = Array.from({ length: plane.k }, (_, i) => ({ token: vocab[plane.ids[at + i]!] ?? "", prob: plane.probs[at + i]! }));
+  const found = upTo(plane.k).map((i) => ({ token: vocab[plane.ids[at + i]!] ?? "", prob: plane.probs[at + i]! }));
   return found.filter(({ prob }) => Number.isFinite(prob));
 }
 
@@ -111,7 +112,7 @@ export function linear(most: number): Scale {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5, 10].find((by) => by * power >= rough) ?? 10);
   const count = Math.max(1, Math.ceil((most || 1) / step - 1e-9));
-  const ticks = Array.from({ length: count + 1 }, (_, i): [number, string] => [i / count, count > 3 && i % 2 ? "" : String(Number((i * step).toPrecision(6)))]);
+  const ticks = upTo(count + 1).map((i): [number, string] => [i / count, count > 3 && i % 2 ? "" : String(Number((i * step).toPrecision(6)))]);
   return { place: (value) => value / (count * step), ticks };
 }
 
@@ -122,7 +123,7 @@ export function ranks(most: number): Scale {
   const decades = Math.min(6, Math.max(1, Math.ceil(Math.log10(1 + most))));
   return {
     place: (value) => 1 - Math.log10(1 + value) / decades,
-    ticks: Array.from({ length: decades + 1 }, (_, i): [number, string] => [i / decades, decades > 3 && (decades - i) % 2 ? "" : POWERS[decades - i]!]),
+    ticks: upTo(decades + 1).map((i): [number, string] => [i / decades, decades > 3 && (decades - i) % 2 ? "" : POWERS[decades - i]!]),
   };
 }
 

@@ -1,14 +1,15 @@
 /** Layers by positions: the token on top of every cell, its colour by the measure. Only the columns in sight are drawn. */
-import { attribute, fill, h, s } from "../../core/dom";
+import { fill, h, s } from "../../core/dom";
 import { heatMap, ring } from "../../core/heat_map";
+import { chosenIf, ornament, pane, resize, svgText } from "../../core/parts";
 import type { Read, Signal } from "../../core/signal";
 import { tokenSpans } from "../../core/tokens";
+import { upTo } from "../../core/words";
 import { type Cell, type Plane, top, written } from "./data";
 import { HEADER, type Layout } from "./geometry";
 import type { View } from "./view";
 
 const BEYOND = 4; // columns drawn on either side of what can be seen
-const layer = (style: string) => s("svg", { "aria-hidden": "true", style: `position:absolute;left:0;top:0;pointer-events:none;${style}` });
 
 function cells(view: View, plane: Plane, { cell, row }: Layout, from: number, to: number): SVGElement[] {
   const values = view.values(plane);
@@ -33,7 +34,7 @@ function cells(view: View, plane: Plane, { cell, row }: Layout, from: number, to
       const bold = measure === "probability" && value > 0.6 ? ";font-weight:600" : "";
       drawn.push(
         s("rect", { ...box, fill: blank ? "var(--fill)" : ramp.css(code) }),
-        s("text", { class: "iw-cell", x: x + (cell - 1) / 2 + (on ? 2 : 0), y: y + row / 2 + 3.5, "text-anchor": "middle", style: `fill:${ink}${bold}` }, text),
+        svgText(x + (cell - 1) / 2 + (on ? 2 : 0), y + row / 2 + 3.5, "middle", text, { class: "iw-cell", style: `fill:${ink}${bold}` }),
       );
       if (on) drawn.push(s("rect", { x, y, width: 4, height: row - 1, fill: "var(--accent)" }));
     }
@@ -49,25 +50,24 @@ function empty(rows: number, { cell, row }: Layout, from: number, to: number): S
 function words(view: View, { cell, height }: Layout, from: number, to: number): SVGElement[] {
   const tokens = view.tokens();
   const { position } = view.cursor();
-  return Array.from({ length: to - from }, (_, i) => from + i).flatMap((c) => {
-    const at = { x: c * cell + (cell - 1) / 2, "text-anchor": "middle" };
+  return upTo(to - from).map((i) => from + i).flatMap((c) => {
+    const middle = c * cell + (cell - 1) / 2;
     const next = tokens[c + 1];
     return [
-      s("text", { ...at, y: 16, class: c === position ? "iw-chosen" : null }, tokenSpans(tokens[c] ?? "", cell - 3)),
-      s("text", { ...at, y: HEADER + height + 16 }, next === undefined ? "?" : tokenSpans(next, cell - 3)),
+      svgText(middle, 16, "middle", tokenSpans(tokens[c] ?? "", cell - 3), chosenIf(c === position)),
+      svgText(middle, HEADER + height + 16, "middle", next === undefined ? "?" : tokenSpans(next, cell - 3)),
     ];
   });
 }
 
 /** Names of the rows, which stay while the grid scrolls. */
 export function rowNames(view: View, size: Read<Layout>): SVGSVGElement {
-  const names = s("svg", { "aria-hidden": "true", style: "flex:none" });
+  const names = ornament({ style: "flex:none" });
   view.scope.effect(() => {
     const { gutter, row, height } = size();
     const { row: on } = view.cursor();
-    attribute(names, "width", gutter);
-    attribute(names, "height", 2 * HEADER + height);
-    const name = (y: number, text: string, chosen = false) => s("text", { x: gutter - 8, y, "text-anchor": "end", class: chosen ? "iw-chosen" : null }, tokenSpans(text, gutter - 10));
+    resize(names, gutter, 2 * HEADER + height);
+    const name = (y: number, text: string, chosen = false) => svgText(gutter - 8, y, "end", tokenSpans(text, gutter - 10), chosenIf(chosen));
     fill(names, name(16, "layer"), view.rows().map((text, r) => name(HEADER + r * row + row / 2 + 4, text, r === on)), name(HEADER + height + 16, "next"));
   });
   return names;
@@ -76,7 +76,7 @@ export function rowNames(view: View, size: Read<Layout>): SVGSVGElement {
 /** One grid under one lens; `scroll` is shared, so that grids move together. `entered` is told when the pointer comes in. */
 export function grid(view: View, which: number, size: Read<Layout>, scroll: Signal<number>, entered: () => void): HTMLElement {
   const { scope } = view;
-  const [body, heads, marks] = [layer(""), layer(""), layer("")];
+  const [body, heads, marks] = [pane(), pane(), pane()];
   const content = h("div", { style: "position:relative" }, body, heads);
   const scroller = h("div", { class: "iw-scroll" }, content);
   const box = h("div", { style: "flex:none;min-width:0;position:relative" }, scroller, marks); // a ring at the edge is seen whole
@@ -88,10 +88,7 @@ export function grid(view: View, which: number, size: Read<Layout>, scroll: Sign
 
   scope.effect(() => {
     const { width, height, cell } = size();
-    for (const one of [body, heads, marks]) {
-      attribute(one, "width", one === marks ? width : count() * cell);
-      attribute(one, "height", 2 * HEADER + height);
-    }
+    for (const one of [body, heads, marks]) resize(one, one === marks ? width : count() * cell, 2 * HEADER + height);
     content.style.width = `${count() * cell}px`;
     content.style.height = `${2 * HEADER + height}px`;
     scroller.style.width = `${width}px`;

@@ -1,6 +1,7 @@
 /** How the target and the pinned tokens fare from layer to layer at one position. */
 import { attribute, fill, h } from "../../core/dom";
 import { lineChart, sample, type Series } from "../../core/line_chart";
+import { quiet } from "../../core/parts";
 import type { Read } from "../../core/signal";
 import { spoken, tokenNode, visible } from "../../core/tokens";
 import { column, type Plane, top, written } from "./data";
@@ -106,7 +107,7 @@ export function chips(view: View): HTMLElement {
       whole &&= !plane || view.track(path, plane).whole;
       const close = pinned && h("button", { class: "iw-bare iw-unpin", "aria-label": `unpin ${spoken(token)}`, on: { click: () => view.pin(path.token) } }, "×");
       const text = view.measure() === "rank" || !Number.isFinite(value) ? written("rank", value) : value.toFixed(2);
-      return h("span", { class: "iw-pin", "data-pin": visible(token) }, sample(path.shape, path.colour), h("span", { class: "iw-cut" }, tokenNode(token)), h("span", { class: "iw-quiet" }, text), close);
+      return h("span", { class: "iw-pin", "data-pin": visible(token) }, sample(path.shape, path.colour), h("span", { class: "iw-cut" }, tokenNode(token)), quiet(text), close);
     });
     const two = view.planes().length > 1 && [h("span", { class: "iw-pin" }, sample(0, "var(--ink2)"), view.lens()), h("span", { class: "iw-pin" }, sample(0, "var(--ink2)", true), view.compare())];
     fill(list, all, two, !whole && h("div", { class: "iw-small", style: "flex-basis:100%;order:1" }, `Gaps: not among the top ${view.meta().k}`));

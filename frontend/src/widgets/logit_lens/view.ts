@@ -1,9 +1,9 @@
 /** What the parts of the widget share: the model's traits as signals, what is derived from them, what can be done. */
-import { type Ramp, ramp, type Theme } from "../../core/colour";
+import { ramp, type Ramp, type Theme } from "../../core/colour";
 import { type Failure, type Kernel, type Notice, type Status, watchKernel } from "../../core/frame";
-import { type Read, type Scope, type Signal, signal } from "../../core/signal";
+import { assign, type Read, type Scope, signal, type Signal } from "../../core/signal";
 import type { Model } from "../../types";
-import { type Cell, column, fromTop, layerOf, largest, linear, type Measure, type Meta, type Plane, planeKey, probability, ranks, readFollowed, readPlane, type Scale, type Track, type WireFollowed, type WirePlane } from "./data";
+import { type Cell, column, fromTop, largest, layerOf, linear, type Measure, type Meta, type Plane, planeKey, probability, ranks, readFollowed, readPlane, type Scale, type Track, type WireFollowed, type WirePlane } from "./data";
 
 /** A token on its way through the layers: the target, or a pinned one. */
 export interface Path {
@@ -84,7 +84,7 @@ function fetching(scope: Scope, model: Model, planes: View["planes"], source: Re
 function tieLayer(scope: Scope, model: Model): void {
   const rows = () => model.get<string[]>("_rows");
   const agree = () => layerOf(rows(), model.get("row")) === model.get("layer");
-  const put = (name: string, value: number) => (model.set(name, value), model.save_changes());
+  const put = (name: string, value: number) => assign(model, { [name]: value });
   const byRow = () => void (agree() || put("layer", layerOf(rows(), model.get("row"))));
   const byLayer = () => {
     const there = rows().indexOf(String(model.get("layer")));
@@ -139,10 +139,7 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     const most = Math.max(0, ...known.map((one) => (one ? largest(one) : 0)));
     return measure() === "rank" ? ranks(most) : linear(most);
   });
-  const set = (changes: Record<string, unknown>) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
+  const set = (changes: Record<string, unknown>) => assign(model, changes);
   const follow = () => {
     model.send({ type: "follow", tokens: distinct([target(), ...pinned()].filter(Boolean)) });
     kernel.ask();

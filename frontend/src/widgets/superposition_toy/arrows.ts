@@ -1,9 +1,11 @@
 /** Feature directions: each column of W as an arrow, and the way that it came. */
 import { fill, h, s } from "../../core/dom";
+import { line, quiet, resize, svgText } from "../../core/parts";
 import type { Read } from "../../core/signal";
+import { number, upTo } from "../../core/words";
 import { represented } from "./measure";
 import type { View } from "./view";
-import { ACCENT, EDGE, INK1, LINE, label, line, number, panel, panelTitle, size, upTo } from "./words";
+import { ACCENT, EDGE, INK1, LINE, panel, titled } from "./words";
 
 const TRAIL = 120; // points of the way so far
 const LABELLED = 20; // features that can still be told apart by a number
@@ -13,7 +15,7 @@ type Point = [number, number];
 export function arrowsPanel({ scope, series, count, shown, chosen, each }: View, side: Read<number>): HTMLElement {
   const drawing = s("svg", { role: "img", style: "margin:0 auto" });
   const readout = h("div", { class: "iw-small", style: "margin-top:4px;text-align:center", "data-part": "readout" });
-  const step = h("span", { class: "iw-quiet" });
+  const step = quiet();
   /** Where a feature points, in units of W: h₁ to the right, h₂ up. */
   const tip = (W: ArrayLike<number>, i: number): Point => [W[i]!, series().hidden > 1 ? -W[series().n + i]! : 0];
   const unit = scope.computed(() => {
@@ -27,13 +29,13 @@ export function arrowsPanel({ scope, series, count, shown, chosen, each }: View,
     const trail = upTo(points + 1).map((i) => weights(Math.round((i * at) / points)));
     const level = Math.round(middle) + 0.5;
     const order = [...upTo(n).filter((i) => i !== on), on];
-    size(drawing, 2 * middle, 2 * middle, `${n} feature directions, ${represented(each())} of them longer than a half`);
+    resize(drawing, 2 * middle, 2 * middle, `${n} feature directions, ${represented(each())} of them longer than a half`);
     fill(
       drawing,
       line(`M0 ${level}H${2 * middle}${hidden > 1 ? `M${level} 0V${2 * middle}` : ""}`, LINE),
       s("circle", { cx: middle, cy: middle, r: unit(), fill: "none", stroke: LINE }),
-      label(2 * middle, middle - 6, "end", "h₁"),
-      hidden > 1 && label(middle + 6, 10, "start", "h₂"),
+      svgText(2 * middle, middle - 6, "end", "h₁"),
+      hidden > 1 && svgText(middle + 6, 10, "start", "h₂"),
       order.map((i) => line(`M${trail.map((W) => place(W, i).map((v) => v.toFixed(1))).join("L")}`, i === on ? ACCENT : EDGE, { opacity: 0.55 })),
       order.map((i) => arrow(place(weights(at), i), middle, i === on, n <= LABELLED && i + 1)),
     );
@@ -52,7 +54,7 @@ export function arrowsPanel({ scope, series, count, shown, chosen, each }: View,
     });
     chosen.set(along.indexOf(Math.max(...along)));
   });
-  return panel("arrows", panelTitle("Feature directions", step), drawing, readout);
+  return panel("arrows", titled("Feature directions", step), drawing, readout);
 }
 
 function arrow([x, y]: Point, middle: number, on: boolean, name: number | false): SVGElement[] {
@@ -64,6 +66,6 @@ function arrow([x, y]: Point, middle: number, on: boolean, name: number | false)
   return [
     line(`M${middle} ${middle}L${from(-6)}`, colour, { "stroke-width": 2.5 }),
     line(`M${x} ${y}L${from(-10, 0.38)}L${from(-10, -0.38)}Z`, "none", { fill: colour }),
-    label(left, top + 4, "middle", name, { class: on ? "iw-chosen" : "iw-line-name", style: on ? null : `fill:${INK1}` }),
+    svgText(left, top + 4, "middle", name, { class: on ? "iw-chosen" : "iw-line-name", style: on ? null : `fill:${INK1}` }),
   ];
 }

@@ -1,8 +1,10 @@
 /** Loss over training on a log scale, and below it what moves along: play, pause, a slider. */
 import { attribute, fill, h, s } from "../../core/dom";
+import { line, ornament, quiet, resize, svgText } from "../../core/parts";
 import type { Read } from "../../core/signal";
+import { upTo } from "../../core/words";
 import type { Series, View } from "./view";
-import { ACCENT, EDGE, INK1, LINE, label, line, loss as written, panel, panelTitle, size, upTo } from "./words";
+import { ACCENT, EDGE, INK1, LINE, loss as written, panel, titled } from "./words";
 
 const LEFT = 36;
 const RIGHT = 8;
@@ -55,16 +57,16 @@ export function lossPanel(view: View, width: Read<number>): HTMLElement {
       return line(d, stroke, { "stroke-width": wide, "stroke-linejoin": "round" });
     };
     const apart = Math.ceil((high - low) / 5); // decades from one line to the next
-    size(drawing, width(), HEIGHT + 20);
+    resize(drawing, width(), HEIGHT + 20);
     fill(
       lines,
       upTo(high - low + 1).filter((i) => i % apart === 0).map((i) => {
         const value = 10 ** (low + i);
-        return [line(`M${LEFT} ${Math.round(y(value)) + 0.5}h${room}`, i ? LINE : EDGE), label(LEFT - 8, y(value) + 4, "end", written(value))];
+        return [line(`M${LEFT} ${Math.round(y(value)) + 0.5}h${room}`, i ? LINE : EDGE), svgText(LEFT - 8, y(value) + 4, "end", written(value))];
       }),
       upTo(5).map((i) => {
         const step = Math.round(from + (i / 4) * all);
-        return [line(`M${Math.round(x(step)) + 0.5} ${HEIGHT - 8}v4`, EDGE), label(x(step), HEIGHT + 9, i === 0 ? "start" : i === 4 ? "end" : "middle", step)];
+        return [line(`M${Math.round(x(step)) + 0.5} ${HEIGHT - 8}v4`, EDGE), svgText(x(step), HEIGHT + 9, i === 0 ? "start" : i === 4 ? "end" : "middle", step)];
       }),
       smooth > 0 && curve(losses, LINE, 1),
       curve(mean(), INK1, 1.5),
@@ -80,7 +82,7 @@ export function lossPanel(view: View, width: Read<number>): HTMLElement {
     fill(
       marker,
       line(`M${px} 4V${HEIGHT - 8}`, ACCENT),
-      value >= 0 && [s("circle", { cx: px, cy: py, r: 4, fill: ACCENT, stroke: "var(--paper)" }), label(px + (left ? -8 : 8), Math.max(12, py - 10), left ? "end" : "start", written(value), { class: "iw-chosen" })],
+      value >= 0 && [s("circle", { cx: px, cy: py, r: 4, fill: ACCENT, stroke: "var(--paper)" }), svgText(px + (left ? -8 : 8), Math.max(12, py - 10), left ? "end" : "start", written(value), { class: "iw-chosen" })],
     );
   });
   const scrub = (event: PointerEvent) => {
@@ -90,7 +92,7 @@ export function lossPanel(view: View, width: Read<number>): HTMLElement {
   };
   drawing.addEventListener("pointerdown", scrub);
   drawing.addEventListener("pointermove", scrub);
-  const found = panel("loss", panelTitle("Loss", h("span", { class: "iw-quiet" }, "log scale, by training step")), drawing, transport(view));
+  const found = panel("loss", titled("Loss", quiet("log scale, by training step")), drawing, transport(view));
   found.style.cssText = "flex:1;min-width:0";
   scope.effect(() => void (found.hidden = !series().last));
   return found;
@@ -98,7 +100,7 @@ export function lossPanel(view: View, width: Read<number>): HTMLElement {
 
 /** Play and pause, and the slider along the steps. */
 function transport({ scope, series, shown, playing, play, goTo }: View): HTMLElement {
-  const icon = s("svg", { width: 8, height: 10, "aria-hidden": "true" });
+  const icon = ornament({ width: 8, height: 10 });
   const button = h("button", { class: "iw-icon", "data-part": "play", style: `margin-right:${LEFT - 24}px;flex:none`, on: { click: play } }, icon);
   const input = h("input", { type: "range", min: 0, "aria-label": "training step", "data-part": "scrub", on: { input: () => goTo(Number(input.value)), keydown: (event: KeyboardEvent) => event.key !== " " && event.stopPropagation() } });
   const row = h("div", { class: "iw-row", style: "gap:0;margin-top:4px" }, button, h("div", { class: "iw-slider", style: `flex:1;padding-right:${RIGHT}px` }, input));

@@ -1,4 +1,5 @@
 /** What W says, as in methods/superposition.py. W is [hidden, feature]. */
+import { upTo } from "../../core/words";
 
 /** W^T W, [feature, feature]. */
 export function overlap(W: ArrayLike<number>, n: number): Float64Array {
@@ -9,7 +10,7 @@ export function overlap(W: ArrayLike<number>, n: number): Float64Array {
 
 /** Of each feature, from W^T W: the length of its direction, and its dimensionality |W_i|^2 / sum_j (W_i / |W_i| . W_j)^2. */
 export function measures(G: Float64Array, n: number): { length: number; dimensions: number }[] {
-  return Array.from({ length: n }, (_, i) => {
+  return upTo(n).map((i) => {
     const own = G[i * (n + 1)]!;
     const shared = G.subarray(i * n, (i + 1) * n).reduce((sum, value) => sum + value * value, 0);
     return { length: Math.sqrt(own), dimensions: shared && (own * own) / shared };

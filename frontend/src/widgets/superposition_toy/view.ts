@@ -2,12 +2,12 @@
 import { numbers, type Packed } from "../../core/buffers";
 import type { Theme } from "../../core/colour";
 import { type Kernel, watchKernel } from "../../core/frame";
-import { type Read, type Scope, type Signal, signal } from "../../core/signal";
+import { assign, type Read, type Scope, signal, type Signal } from "../../core/signal";
+import { upTo } from "../../core/words";
 import type { Model } from "../../types";
 import { measures, overlap } from "./measure";
 import type { Grid } from "./phase";
 import { STEPS, type Toy, train, type Training } from "./train";
-import { upTo } from "./words";
 
 /** Weights over time: trained in this page, or sent by Python. */
 export interface Series {
@@ -126,10 +126,7 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
   const here = trainer(scope, toy, sent);
   const series = scope.computed(() => (sent() ? sentSeries(weights()!, biases(), steps(), losses()) : trainedHere(here.current())));
   const count = scope.computed(() => (sent() ? series().steps.length : here.done() + 1));
-  const set = (changes: Record<string, unknown>) => {
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-  };
+  const set = (changes: Record<string, unknown>) => assign(model, changes);
   /** The last entry at or before the step that was asked for. */
   const asked = () => Math.max(0, series().steps.filter((one) => one <= step()).length - 1);
   const played = signal(0); // the entry on show while it plays, with a fraction
