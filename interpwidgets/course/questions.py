@@ -51,12 +51,17 @@ def answer(name: str, given: Any) -> Asked:
     if given is ...:
         return ask(name)
     question = registry.question(name)
-    asked = _choice(question, given) if question.options else _number(question, given)
+    asked = judged(question, given)
     if asked.given is not None:
         progress.note(question.id, "answer", "passed" if asked.right else "differs")
     asked.tries = progress.standing(question.id).tries
     asked.notes = tuple(filter(None, [progress.trouble()]))
     return asked
+
+
+def judged(question: Question, given: Any) -> Asked:
+    """What is said to an answer; nothing is remembered. An answer of another kind leaves ``given`` None."""
+    return _choice(question, given) if question.options else _number(question, given)
 
 
 def _choice(question: Question, given: Any) -> Asked:

@@ -92,7 +92,7 @@ def _failing(verdict: Verdict) -> Iterator[str]:
     failure = verdict.failure
     assert failure
     if failure.chips:
-        yield _chips(*failure.chips)
+        yield chips(*failure.chips)
     if failure.stop:
         yield _stop(failure.stop, failure.sentences)
     elif failure.sentences and not (verdict.mistake and failure.comparison):
@@ -129,10 +129,11 @@ def _case(verdict: Verdict) -> str:
     return f"{verdict.case}: {told}" if verdict.case else told
 
 
-def _chips(asked: Sequence[Chip], mine: Sequence[Chip]) -> str:
+def chips(asked: Sequence[Chip], mine: Sequence[Chip]) -> str:
+    """The axes that were asked for over those that came, the odd ones outlined."""
     rows = "".join(
-        f'<span class="iwr-quiet">{name}</span><div>{"".join(map(_chip, chips)) or "<span>no axes</span>"}</div>'
-        for name, chips in (("target", asked), ("yours", mine))
+        f'<span class="iwr-quiet">{name}</span><div>{"".join(map(_chip, row)) or "<span>no axes</span>"}</div>'
+        for name, row in (("target", asked), ("yours", mine))
     )
     return f'<div class="iwr-chips">{rows}</div>'
 

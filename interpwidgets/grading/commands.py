@@ -1,0 +1,220 @@
+"""The command ``interpwidgets grade``: submissions in, a class report, feedback pages and gradebooks out.
+
+    interpwidgets grade submissions.zip --out grades
+    interpwidgets grade submissions.zip --out grades --students canvas.csv
+
+Ends with status 0 if every submission was graded, 3 if some could not be (the report says which and why), 1 if nothing
+was begun, and 130 after Ctrl-C; the same command then goes on where it was.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interpwidgets._version import __version__
+from interpwidgets.course import CourseError
+
+if TYPE_CHECKING:
+    from interpwidgets.grading.batch import Crew, Run
+    from interpwidgets.grading.gradebooks import Plan
+    from interpwidgets.grading.grades import Grade
+    from interpwidgets.grading.roster import Roster
+
+_PATH = click.Path(path_type=Path)
+
+UNGRADED = 3  # the status when some submissions could not be graded
+STOPPED = 130  # and after Ctrl-C
+
+CONTAINER = "containers/grading"
+_WARNING = (
+    "Without a sandbox (--unsafe): submitted code runs as you, can read and change what you can, and can forge its own "
+    "points. This is written on every grade, page and gradebook."
+)
+
+
+@click.command(short_help="Grade the notebooks of a class.")
+@click.argument("submissions", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="A new folder for the grades; the same again to go on.")
+@click.option("--chapter", default="", metavar="NN", help="Grade this chapter alone.")
+@click.option(
+    "--students",
+    type=_PATH,
+    metavar="CSV",
+    help="The class: Canvas' export of the gradebook or Moodle's grading worksheet, which are filled, or any list.",
+)
+@click.option("--assignment", default="", metavar="NAME", help="The column of Canvas' export, if its name is not ours.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that grade.  [default: one per core]")
+@click.option("--scheduler", default="", metavar="tcp://...", help="Grade on a Dask cluster instead of this machine.")
+@click.option("--unsafe", is_flag=True, help="Run submitted code without a sandbox. It can forge its own points.")
+def grade(
+    submissions: Path,
+    out: Path,
+    chapter: str,
+    students: Path | None,
+    assignment: str,
+    workers: int | None,
+    scheduler: str,
+    unsafe: bool,
+) -> None:
+    """Grade SUBMISSIONS, a folder or a zip file of notebooks, and write reports and gradebooks into a folder.
+
+    \b
+    interpwidgets grade submissions.zip --out grades
+    interpwidgets grade submissions.zip --out grades --students canvas.csv
+
+    Canvas', Moodle's and nbgrader's layouts are known, and any mix of chapters. A run that was stopped goes on with the
+    same command, and nothing is graded twice.
+    """
+    from interpwidgets.grading.batch import Run
+    from interpwidgets.grading.gradebooks import Plan
+    from interpwidgets.grading.roster import Roster
+
+    with _in_a_sentence(out):
+        _allowed(unsafe, bool(scheduler))
+        roster = Roster.read(students) if students else None
+        with Run(submissions, out, chapter, unsafe) as run:
+            plan = Plan.made(roster, run.chapters, assignment)
+            begin = time.monotonic()
+            grades = _graded(run, _crew(workers, scheduler, unsafe))
+            told = write_all(out, run, grades, roster, plan, time.monotonic() - begin)
+    _summary(out, grades, told, run.others)
+    if not all(one.graded for one in grades):
+        raise SystemExit(UNGRADED)
+
+
+@contextmanager
+def _in_a_sentence(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except CourseError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename or out}: {error.strerror}. What is graded so far is kept."
+        ) from None
+    except KeyboardInterrupt:
+        click.echo("\nStopped. What is graded so far is kept; the same command goes on from here.", err=True)
+        raise SystemExit(STOPPED) from None
+
+
+def _allowed(unsafe: bool, elsewhere: bool) -> None:
+    """Refuse where learner code could not be shut in; a cluster's machines refuse for themselves."""
+    from interpwidgets.grading import sandbox
+
+    if unsafe:
+        click.secho(_WARNING, fg="yellow", err=True)
+    elif not elsewhere and (reason := sandbox.refusal()):
+        raise CourseError(
+            f"{reason}\nThe recipe of a container in which it works is in {CONTAINER} of our repository; "
+            "--unsafe grades without a sandbox, and is written on every grade."
+        )
+
+
+def _crew(workers: int | None, scheduler: str, unsafe: bool) -> "Crew":
+    from interpwidgets.grading.batch import cores, local
+
+    if scheduler:
+        from interpwidgets.grading.cluster import remote
+
+        return remote(scheduler, unsafe)
+    return local(workers or cores(), unsafe)
+
+
+def _graded(run: "Run", crew: "Crew") -> "list[Grade]":
+    """All grades; of the pictures, which stay in the files, one for each known mistake."""
+    students = len({one.student.key for one in run.asked})
+    chapters = ", ".join(run.chapters) or "none"
+    click.echo(f"{students} students, {len(run.asked)} submissions, chapters: {chapters}")
+    found: list[Grade] = []
+    kept: set[tuple[str, str]] = set()
+    bar: Any = click.progressbar(
+        length=len(run.asked), label="Grading", item_show_func=lambda _: _so_far(found), show_pos=True
+    )
+    with closing(run.grades(crew)) as grades, bar:
+        for one in grades:
+            found.append(_slim(one, kept))
+            bar.update(1, one)
+    return found
+
+
+def _slim(grade: "Grade", kept: set[tuple[str, str]]) -> "Grade":
+    """The grade without the pictures of mistakes that have been seen before; hundreds of them must fit in memory."""
+    marks = []
+    for mark in grade.marks:
+        key = (mark.id, mark.mistake.name) if mark.mistake else None
+        marks.append(mark if key and key not in kept else replace(mark, picture=""))
+        kept.update([key] if key else [])
+    return replace(grade, marks=tuple(marks))
+
+
+def _so_far(found: "Sequence[Grade]") -> str:
+    students = len({one.student.key for one in found})
+    return f"{students} students, {sum(len(one.marks) for one in found)} exercises"
+
+
+# -- what is written ----------------------------------------------------------------------------------------------
+
+
+def write_all(
+    out: Path, run: "Run", grades: "list[Grade]", roster: "Roster | None", plan: "Plan", seconds: float
+) -> list[str]:
+    """Write report, feedback and gradebooks; returns what a teacher should know about the gradebooks."""
+    from interpwidgets.grading import gradebooks
+    from interpwidgets.grading.class_report import Notes, class_report
+    from interpwidgets.grading.grades import Who, write_whole
+
+    grades[:] = [_named(one, roster) for one in grades]
+    told = gradebooks.write(out, run.batch, grades, roster, plan)
+    _feedback(out, run, roster)
+    missing = {}
+    if roster:
+        for number in run.chapters:
+            missing[number] = gradebooks.missing(roster, [one for one in grades if one.chapter == number])
+    others = [(one.where, one.became) for one in run.seen if not one.became.startswith("graded as")]
+    notes = Notes(run.batch.id, __version__, seconds, missing, others, told)
+
+    def page_of(student: Who) -> str:
+        return f"feedback/{run.batch.file_name(student)}.html"
+
+    write_whole(out / "class.html", class_report(grades, notes, page_of).encode())
+    return told
+
+
+def _named(grade: "Grade", roster: "Roster | None") -> "Grade":
+    """The grade with the name that the teacher's list gives."""
+    row = roster.row(grade.student) if roster else None
+    name = roster.names[row] if roster and row is not None else ""
+    return replace(grade, student=replace(grade.student, name=name)) if name else grade
+
+
+def _feedback(out: Path, run: "Run", roster: "Roster | None") -> None:
+    """A page for each student, made from the files, so that only one student's pictures are in memory."""
+    from interpwidgets.grading.feedback import feedback
+    from interpwidgets.grading.grades import Grade, write_whole
+
+    by_student = sorted(run.asked, key=lambda one: (one.student.key, one.submission.chapter))
+    for _, theirs in groupby(by_student, key=lambda one: one.student.key):
+        asked = list(theirs)
+        page = feedback([_named(Grade.read(one.file), roster) for one in asked])
+        name = run.batch.file_name(asked[0].student)
+        write_whole(out / "feedback" / f"{name}.html", page.encode())
+
+
+def _summary(out: Path, grades: "Sequence[Grade]", told: Sequence[str], others: int) -> None:
+    lost = [one for one in grades if not one.graded]
+    click.echo(f"{len(grades) - len(lost)} of {len(grades)} submissions graded.")
+    for one in lost[:10]:
+        click.echo(f"  not graded: {one.student.name} ({one.source}). {one.trouble}")
+    if len(lost) > 10:
+        click.echo(f"  and {len(lost) - 10} more; the class report has them all.")
+    if others:
+        click.echo(f"{others} notebooks of other chapters were left out.")
+    for sentence in told:
+        click.echo(sentence)
+    click.echo(f"Open {out / 'class.html'}; the pages for students are in {out / 'feedback'}.")

@@ -1,0 +1,323 @@
+"""Grades -> the files that gradebooks import: Canvas, Moodle, nbgrader, Gradescope, and a plain table.
+
+    plan = Plan.made(roster, chapters, "")          # which column takes which chapter; raises before anything is graded
+    write(Path("out"), batch, grades, roster, plan) # -> sentences about what was written and what was not
+
+What each format is was read in these sources (November 2026):
+
+- *Canvas*: ``lib/gradebook_exporter.rb`` and ``gradebook_importer.rb`` of instructure/canvas-lms. The importer finds
+  students by ``ID`` and assignments by the number in ``<Assignment> (<number>)``; it reads ``;`` as well as ``,``. An
+  empty cell *deletes* a grade that is there, so the cells of students without a submission stay as they came, and so do
+  ``EX`` (excused) and every other column. The file is the teacher's own export, filled.
+- *Moodle*: ``mod/assign/feedback/offline/importgradeslib.php`` of moodle/moodle. The importer needs ``Identifier``,
+  ``Grade`` and ``Last modified (grade)``, skips a row whose grade is empty or above the maximum, and takes the text
+  under ``Feedback comments`` as HTML. The file is the teacher's own worksheet, filled.
+- *nbgrader*: ``nbgrader/plugins/export.py`` of jupyter/nbgrader, class CsvExportPlugin: its eleven columns. nbgrader
+  writes 0 for who handed in nothing; we leave them out.
+- *Gradescope*: "Autograder Specifications" at gradescope-autograders.readthedocs.io: ``score``, ``output``,
+  ``execution_time``, ``extra_data`` and ``tests`` with ``name``, ``number``, ``score``, ``max_score``, ``output``.
+
+Where a gradebook gives the assignment other points than the exercises have, grades are scaled to them and rounded to
+two decimals. Questions are told in words and never in the points. Whoever handed in nothing gets no grade, and is
+named. Lateness is named and takes no points.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from interpwidgets._version import __version__
+from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, write_whole
+from interpwidgets.grading.roster import Roster
+
+UNSAFE = "Graded with --unsafe: learner code ran without a sandbox, so these points can be forged."
+
+_ASSIGNMENT = re.compile(r"(.*?)\s*\((\d+)\)\s*")
+_ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def safe(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(_ACTIVE) else cell
+
+
+# -- which column takes what --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The columns of a teacher's file by chapter: empty for a plain list."""
+
+    columns: Mapping[str, int]
+
+    @staticmethod
+    def made(roster: Roster | None, chapters: Mapping[str, str], assignment: str) -> "Plan":
+        """Which column takes which of these chapters (number -> title).
+
+        ``assignment`` is part of the name of the one column to fill. Raises `GradeError` if there is no column or more
+        than one.
+        """
+        if roster is None or roster.kind == "plain":
+            if assignment:
+                raise GradeError("--assignment names a column of Canvas' export; give that file with --students.")
+            return Plan({})
+        if roster.kind == "moodle":
+            if len(chapters) > 1:
+                told = ", ".join(sorted(chapters))
+                raise GradeError(f"A Moodle worksheet is for one assignment; pick one of {told} with --chapter.")
+            column = roster.column("grade")
+            assert column is not None
+            return Plan(dict.fromkeys(chapters, column))
+        names = _assignments(roster)
+        return Plan(
+            {number: _chosen(roster, number, title, chapters, assignment, names) for number, title in chapters.items()}
+        )
+
+
+def _assignments(roster: Roster) -> dict[int, str]:
+    """Canvas' columns for assignments that take grades: their names without the number, by column."""
+    possible = _possible(roster)
+    return {
+        at: named[1]
+        for at, name in enumerate(roster.header)
+        if (named := _ASSIGNMENT.fullmatch(name)) and "read only" not in (possible[at] if possible else "")
+    }
+
+
+def _possible(roster: Roster) -> Sequence[str]:
+    name = roster.column("student")
+    return next((row for row in roster.rows if name is not None and "Points Possible" in row[name]), ())
+
+
+def _chosen(
+    roster: Roster, number: str, title: str, chapters: Mapping[str, str], assignment: str, names: Mapping[int, str]
+) -> int:
+    if assignment:
+        if len(chapters) > 1:
+            raise GradeError("--assignment names one column, and there are several chapters; pick one with --chapter.")
+        found = [at for at in names if assignment.casefold() in roster.header[at].casefold()]
+    else:
+        found = [at for at, name in names.items() if title.casefold() in name.casefold()]
+        found = found or [at for at, name in names.items() if re.search(rf"(?<!\d)0?{int(number)}(?!\d)", name)]
+        if not found and len(names) == len(chapters) == 1:
+            found = list(names)
+    if len(found) == 1:
+        return found[0]
+    there_are = "; ".join(roster.header[at] for at in names) or "none"
+    what = "More than one column" if found else "No column"
+    raise GradeError(
+        f"{what} of {roster.path} fits chapter {number}, {title}. Name it with --assignment. "
+        f"Its assignments: {there_are}."
+    )
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+def write(out: Path, batch: Batch, grades: Sequence[Grade], roster: Roster | None, plan: Plan) -> list[str]:
+    """Write every gradebook that these grades can fill; the sentences say what a teacher should know about them."""
+    unsafe = any(grade.unsafe for grade in grades)
+    lead = "unsafe-" if unsafe else ""  # a file without room for a remark has it in its name
+    write_whole(out / "grades.csv", _table(grades, batch).encode("utf-8-sig"))
+    write_whole(out / f"{lead}nbgrader.csv", _nbgrader(grades).encode())
+    for grade in grades:
+        if grade.graded:
+            folder = f"{batch.file_name(grade.student)}-{grade.chapter}"
+            write_whole(out / "gradescope" / folder / "results.json", _gradescope(grade).encode())
+    if roster is None or roster.kind == "plain":
+        return []
+    rows, told = _filled(roster, plan, grades, batch)
+    name = "canvas.csv" if roster.kind == "canvas" else "moodle.csv"
+    write_whole(out / f"{lead if roster.kind == 'canvas' else ''}{name}", roster.written(rows))
+    return told
+
+
+def placed(roster: Roster, grades: Iterable[Grade]) -> tuple[dict[int, list[Grade]], list[Grade]]:
+    """The grades by the row of their student, and those whose student is not in the list, or is there twice."""
+    found: dict[int, list[Grade]] = {}
+    lost: list[Grade] = []
+    for grade in grades:
+        row = roster.row(grade.student)
+        if row is None:
+            lost.append(grade)
+        else:
+            found.setdefault(row, []).append(grade)
+    for row, theirs in list(found.items()):
+        if len({grade.student.key for grade in theirs}) > 1:  # two submissions claim one student
+            lost += found.pop(row)
+    return found, lost
+
+
+def missing(roster: Roster, grades: Iterable[Grade]) -> list[str]:
+    """The students of the list who handed in nothing."""
+    there, _ = placed(roster, grades)
+    return [name for row, name in roster.names.items() if row not in there]
+
+
+def _filled(roster: Roster, plan: Plan, grades: Sequence[Grade], batch: Batch) -> tuple[list[list[str]], list[str]]:
+    rows = [list(row) for row in roster.rows]
+    there, lost = placed(roster, grades)
+    told, excused = [], []
+    for at, theirs in there.items():
+        for grade in theirs:
+            column = plan.columns.get(grade.chapter)
+            if column is None or not grade.graded:
+                continue
+            if rows[at][column].strip().upper() == "EX":
+                excused.append(grade.student.name)
+                continue
+            rows[at][column] = number(grade.earned, grade.points, _most(roster, at, column))
+            comments = roster.column("feedback comments")
+            if roster.kind == "moodle" and comments is not None:
+                rows[at][comments] = safe(escape(comment(grade, batch)))
+    if lost:
+        names = ", ".join(sorted({grade.student.name for grade in lost}))
+        told.append(f"Not in {roster.path.name}, or there twice, so not written into it: {names}.")
+    if excused:
+        told.append(f"Excused in {roster.path.name}, and left so: {', '.join(sorted(excused))}.")
+    if nothing := missing(roster, grades):
+        told.append(f"In {roster.path.name}, and nothing handed in: {', '.join(nothing)}. They get no grade, not zero.")
+    return rows, [*told, *_scaled(roster, plan, grades)]
+
+
+def _most(roster: Roster, row: int, column: int) -> float | None:
+    """The points that the gradebook gives for the whole assignment, if it says so."""
+    most = roster.column("maximum grade")
+    cells = _possible(roster) if roster.kind == "canvas" else roster.rows[row]
+    at = column if roster.kind == "canvas" else most
+    try:
+        found = float(cells[at].replace(",", ".")) if at is not None and cells else 0.0
+    except ValueError:
+        return None
+    return found if 0 < found < 1e6 else None
+
+
+def _scaled(roster: Roster, plan: Plan, grades: Sequence[Grade]) -> Iterable[str]:
+    for chapter, column in plan.columns.items():
+        points = next((grade.points for grade in grades if grade.chapter == chapter and grade.graded), 0)
+        most = next(filter(None, (_most(roster, at, column) for at in roster.students)), None)
+        if points and most and most != points:
+            yield f"{roster.path.name} gives chapter {chapter} {most:g} points, its exercises have {points}: scaled."
+
+
+def number(earned: int, points: int, most: float | None) -> str:
+    """A grade as gradebooks write it: scaled to ``most`` points, at most two decimals."""
+    scaled = earned if most is None or not points else earned * most / points
+    return f"{round(scaled, 2):.2f}".rstrip("0").rstrip(".")
+
+
+def comment(grade: Grade, batch: Batch) -> str:
+    """A grade in a few sentences of ours alone; nothing that a learner wrote is in it."""
+    passed = sum(mark.state == "passed" for mark in grade.marks)
+    parts = [f"{grade.earned} of {grade.points} points: {passed} of {len(grade.marks)} exercises pass."]
+    if grade.replies:
+        right = sum(reply.earned > 0 for reply in grade.replies)
+        parts.append(f"Questions, counted apart: {right} of {len(grade.replies)} right.")
+    parts += [f"{mark.id}: {mark.mistake.name}." for mark in grade.marks if mark.mistake]
+    parts.append(f"The page {batch.file_name(grade.student)}.html says more.")
+    return " ".join([*([UNSAFE] if grade.unsafe else []), *(["Handed in late."] if grade.late else []), *parts])
+
+
+# -- tables of our own --------------------------------------------------------------------------------------------
+
+
+def _csv(rows: Iterable[Sequence[str]], newline: str = "\r\n") -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=newline).writerows([safe(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _table(grades: Sequence[Grade], batch: Batch) -> str:
+    """One row for each student and chapter, one column for each exercise and question."""
+    ids = sorted({mark.id for grade in grades for mark in grade.marks}, key=_order)
+    asked = sorted({reply.id for grade in grades for reply in grade.replies}, key=_order)
+    head = ["student", "login", "chapter", "points", "of", "questions right", "questions", "late", "not graded because"]
+    tail = ["flags", "submitted as", "feedback", "sandbox", "release", "batch", "notebook sha256"]
+    rows = [[*head, *ids, *asked, *tail]]
+    for grade in grades:
+        marks = {mark.id: str(mark.earned) for mark in grade.marks}
+        replies = {reply.id: str(reply.earned) for reply in grade.replies}
+        right = str(sum(reply.earned > 0 for reply in grade.replies)) if grade.replies else ""
+        row = [grade.student.name, grade.student.login, grade.chapter]
+        row += [str(grade.earned), str(grade.points)] if grade.graded else ["", ""]
+        row += [right, str(len(grade.replies) or ""), "late" if grade.late else "", grade.trouble]
+        row += [*(marks.get(one, "") for one in ids), *(replies.get(one, "") for one in asked)]
+        row += [" ".join(grade.flags), grade.source, f"feedback/{batch.file_name(grade.student)}.html"]
+        row += ["none: " + UNSAFE if grade.unsafe else "on", grade.version, grade.batch, grade.notebook]
+        rows.append(row)
+    return _csv(rows)
+
+
+def _order(id: str) -> tuple[str, int, str]:
+    chapter, _, rest = id.partition(".")
+    return chapter, int(rest) if rest.isdecimal() else 10**6, rest
+
+
+def _nbgrader(grades: Sequence[Grade]) -> str:
+    head = "assignment duedate timestamp student_id last_name first_name email raw_score late_submission_penalty score"
+    rows = [[*head.split(), "max_score"]]
+    for grade in grades:
+        if grade.graded:
+            earned, points = (f"{value:.1f}" for value in (grade.earned, grade.points))
+            login = grade.student.login or grade.student.key
+            rows.append([assignment_name(grade), "", "", login, "", "", "", earned, "0.0", earned, points])
+    return _csv(rows, "\n")
+
+
+def assignment_name(grade: Grade) -> str:
+    """The name of the chapter's notebook without its suffix, by which nbgrader knows the assignment."""
+    from interpwidgets.course import CourseError, chapters
+
+    try:
+        return chapters.find(grade.chapter, "chapters").stem
+    except CourseError:
+        return grade.chapter
+
+
+def _gradescope(grade: Grade) -> str:
+    tests = [
+        {
+            "name": f"{mark.id} {mark.name}",
+            "number": mark.id,
+            "score": mark.earned,
+            "max_score": mark.points,
+            "output": _said(mark),
+        }
+        for mark in grade.marks
+    ]
+    right = sum(reply.earned > 0 for reply in grade.replies)
+    told = [UNSAFE] if grade.unsafe else []
+    told += ["Handed in late."] if grade.late else []
+    told += [f"Questions, counted apart: {right} of {len(grade.replies)} right."] if grade.replies else []
+    extra = {"batch": grade.batch, "release": __version__, "notebook_sha256": grade.notebook, "unsafe": grade.unsafe}
+    results = {
+        "score": grade.earned,
+        "execution_time": round(grade.seconds),
+        "output": " ".join(told),
+        "extra_data": extra,
+        "tests": tests,
+    }
+    return json.dumps(results, indent=1, ensure_ascii=True)
+
+
+def _said(mark: Mark) -> str:
+    parts = [mark.headline]
+    if mark.mistake:
+        parts += [f"This is a known mistake: {mark.mistake.name}.", mark.mistake.sentence, mark.mistake.next]
+    elif mark.error:
+        parts += [mark.error, *mark.sentences]
+    elif mark.state == "differs":
+        parts += [*mark.sentences, f"Next: {mark.next}" if mark.next else ""]
+    return " ".join(filter(None, parts))
+
+
+def twice(grades: Sequence[Grade]) -> set[str]:
+    """The names that more than one student has, so that a report tells them apart by their key."""
+    count = Counter(name for name, _ in {(grade.student.name, grade.student.key) for grade in grades})
+    return {name for name, times in count.items() if times > 1}
