@@ -249,7 +249,7 @@ def _alone(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _rows(connection: sqlite3.Connection, items: str) -> list[Event]:
-    query = "SELECT at, item, kind, what FROM events WHERE item GLOB ? ORDER BY at, rowid"
+    query = "SELECT at, item, kind, what FROM events WHERE item GLOB ? ORDER BY at, item, kind, what"
     return connection.execute(query, (items,)).fetchall()
 
 

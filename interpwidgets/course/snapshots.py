@@ -54,7 +54,7 @@ def export_to(path: str | Path | None = None) -> Path:
         raise CourseError(f"Nothing was exported: your progress cannot be read ({error}).") from None
     events = sorted({*mine, *(read(target) if target.exists() else ())})
     try:
-        write_whole(target, _text(events))
+        write_whole(target, text(events))
     except OSError as error:
         raise CourseError(f"{target} cannot be written ({error.strerror or error}). Name another file.") from None
     return target
@@ -110,7 +110,7 @@ def _file(path: str | Path | None) -> Path:
     return found / NAME if found.is_dir() else found
 
 
-def _text(events: Sequence[Event]) -> bytes:
+def text(events: Sequence[Event]) -> bytes:
     lines = "".join(f"{json.dumps(event)}\n" for event in events).encode()
     about = {
         "interpwidgets": _FORMAT,
