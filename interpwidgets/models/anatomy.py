@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from interpwidgets._errors import Told
-from interpwidgets.models.families import FAMILIES, Family
+from interpwidgets.models.families import ATTENTION_SITES, FAMILIES, SITES, Family, row_of, suggest
 
 
 class UnknownModelError(Told, TypeError):
@@ -83,19 +83,27 @@ class Anatomy:
     def W_E(self) -> Float[Tensor, "vocab d_model"]:
         """What each token puts into the residual stream before the first layer (Gemma's scale included).
 
-        In BERT token types and a norm follow.
+        In BERT token types and a norm follow, in Bloom a norm. Raises `MissingPartError` for a model that does not read
+        tokens.
         """
+        if self.family.embed is None:
+            raise MissingPartError(f"{type(self.model).__name__} does not read tokens, so it has no W_E.")
         embed: Any = self._base(self.family.embed)
         weight: Tensor = embed.weight * getattr(embed, "scalar_embed_scale", 1.0)
-        return weight
+        into = self._base_or_none(self.family.embed_into)
+        return weight if into is None else weight @ _weight_in_out(into)
 
     def W_pos(self) -> Float[Tensor, "position d_model"] | None:
-        """What each position puts into it; None where positions act within attention (RoPE)."""
-        return None if self.family.positions is None else _tensor(self._base(self.family.positions), "weight")
+        """What each position puts into it, the first token's first; None where positions act within attention (RoPE,
+        ALiBi).
+        """
+        return None if self.family.positions is None else _positions(self.model, self.family.positions)
 
     def W_U(self) -> Float[Tensor, "d_model vocab"]:
         """The unembedding: one column for each token. Raises `MissingPartError` for a model without one."""
-        return _weight_in_out(self._unembed())
+        weight = _weight_in_out(self._unembed())
+        out_of = self._base_or_none(self.family.unembed_from)
+        return weight if out_of is None else _weight_in_out(out_of) @ weight
 
     def b_U(self) -> Float[Tensor, " vocab"]:
         """The bias of the unembedding; zeros where the family has none."""
@@ -104,7 +112,9 @@ class Anatomy:
     # -- attention, one matrix for each head; heads that share keys and values have equal ones
 
     def W_Q(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
-        """How each head makes queries from what it reads: ``q = x @ W_Q[h] + b_Q[h]``, before any rotation."""
+        """How each head makes queries from what it reads: ``q = x @ W_Q[h] + b_Q[h]``, before any rotation, and before
+        the norm that some families put on queries and keys (Qwen3, Gemma 3, OLMo 2); OPT scales them next.
+        """
         return self._project(layer, "Q")[0]
 
     def W_K(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
@@ -141,7 +151,7 @@ class Anatomy:
     ) -> Float[Tensor, "batch query head d_model"]:
         """What each head writes, given ``z`` of that layer. The sum over heads plus `b_O` is the projection's output.
 
-        In Gemma 2 a norm follows the projection, so these are the heads before that norm.
+        In Gemma 2 and OLMo 2 a norm follows the projection, so these are the heads before that norm.
         Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", attention heads are independent
         and additive.
         """
@@ -156,23 +166,23 @@ class Anatomy:
 
     def W_in(self, layer: int) -> Float[Tensor, "d_model d_mlp"]:
         """How the neurons read; in a gated MLP the branch without activation."""
-        return _weight_in_out(self._mlp(layer, "W_in"))
+        return self._reads(layer, "W_in")[0]
 
     def W_gate(self, layer: int) -> Float[Tensor, "d_model d_mlp"]:
         """How the gates of the neurons read."""
-        return _weight_in_out(self._mlp(layer, "W_gate"))
+        return self._reads(layer, "W_gate")[0]
 
     def W_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """How the neurons write. In Gemma 2 a norm follows."""
+        """How the neurons write. In Gemma 2 and OLMo 2 a norm follows."""
         return _weight_in_out(self._mlp(layer, "W_out"))
 
     def b_in(self, layer: int) -> Float[Tensor, " d_mlp"]:
         """What is added to ``x @ W_in``; zeros where the family has no such bias."""
-        return _bias(self._mlp(layer, "W_in"))
+        return self._reads(layer, "W_in")[1]
 
     def b_gate(self, layer: int) -> Float[Tensor, " d_mlp"]:
         """What is added to ``x @ W_gate``."""
-        return _bias(self._mlp(layer, "W_gate"))
+        return self._reads(layer, "W_gate")[1]
 
     def b_out(self, layer: int) -> Float[Tensor, " d_model"]:
         """What the MLP adds whatever its neurons do."""
@@ -186,9 +196,14 @@ class Anatomy:
         return None if path is None else self._norm(self._part(layer, path))
 
     def norm_after(self, layer: int, site: Literal["attn_out", "mlp_out"]) -> Norm | None:
-        """The norm between a half of a layer and the residual stream, where there is one (Gemma 2)."""
+        """The norm between a half of a layer and the residual stream, where there is one (Gemma 2, OLMo 2)."""
         last, module = self.final_norm(), self._part(layer, self.family.sites[site].path)
         return self._norm(module) if last is not None and isinstance(module, type(last.module)) else None
+
+    def norm_in_stream(self, layer: int, behind: Literal["attn_out", "mlp_out"]) -> Norm | None:
+        """The norm that the residual stream itself goes through once ``behind`` is added; None but in BERT's kind."""
+        path = self.family.stream_norms.get(behind)
+        return None if path is None else self._norm(self._part(layer, path))
 
     def final_norm(self) -> Norm | None:
         """The norm between the last layer and the unembedding.
@@ -197,14 +212,33 @@ class Anatomy:
         """
         if self.family.norms_stream:
             return None
-        path = self.family.final_norm
-        found = None if path is None else self._norm(self._base(path))
+        module = self.final_norm_module()
+        found = None if module is None else self._norm(module)
         if found is not None:
             return found
         weight = torch.ones_like(self.W_O(0)[0, 0])
         return Norm(nn.Identity(), weight, torch.zeros_like(weight), centers=False, epsilon=0.0, divides=False)
 
+    # -- sites
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites of this model that a `Tap` can sit on, drawn in `interpwidgets.models.taps`."""
+        of_a_block = [site for site in SITES if site in ATTENTION_SITES or site in self.family.sites]
+        ends = ["embed", *(["final_norm"] if self.final_norm_module() else [])]
+        return (*of_a_block, "result", *ends, *([] if self.model is self.model.base_model else ["logits"]))
+
     # -- the way there
+
+    def final_norm_module(self) -> nn.Module | None:
+        return self._base_or_none(self.family.final_norm)
+
+    def _base_or_none(self, path: str | None) -> nn.Module | None:
+        """A module that some models of the family do without."""
+        try:
+            return None if path is None else self._base(path)
+        except AttributeError:  # what get_submodule raises for None
+            return None
 
     def _base(self, path: str) -> nn.Module:
         base: Any = self.model.base_model
@@ -241,17 +275,36 @@ class Anatomy:
         module = modules[which] if len(modules) == 3 else modules[0]
         weight, bias = _weight_in_out(module), _bias(module)
         if len(modules) == 1:
-            weight, bias = weight.chunk(3, -1)[which], bias.chunk(3, -1)[which]
+            weight, bias = self._apart(weight)[which], self._apart(bias)[which]
         n_heads = self.n_heads if kind == "Q" else self.n_kv_heads
         per_head = weight.reshape(len(weight), n_heads, self.d_head).transpose(0, 1)
         shared = self.n_heads // n_heads
         biases = bias.reshape(n_heads, self.d_head)
         return per_head.repeat_interleave(shared, 0), biases.repeat_interleave(shared, 0)
 
+    def _apart(self, fused: Float[Tensor, "*lead qkv"]) -> list[Tensor]:
+        """Queries, keys and values, [*lead, head * d_head] each, of a projection that makes all three."""
+        if not self.family.by_group:
+            sizes = [self.n_heads * self.d_head, *[self.n_kv_heads * self.d_head] * 2]
+            return list(torch.split(fused, sizes, -1))
+        queries = self.n_heads // self.n_kv_heads
+        groups = fused.reshape(*fused.shape[:-1], self.n_kv_heads, queries + 2, self.d_head)
+        return [part.flatten(-3) for part in torch.split(groups, [queries, 1, 1], -2)]
+
+    def _reads(self, layer: int, name: Literal["W_in", "W_gate"]) -> tuple[Tensor, Tensor]:
+        """The matrix and bias by which neurons or their gates read; the gate comes first where one module is both."""
+        module = self._mlp(layer, name)
+        weight, bias = _weight_in_out(module), _bias(module)
+        if self.family.mlp.get("W_gate") != self.family.mlp["W_in"]:
+            return weight, bias
+        half = 0 if name == "W_gate" else 1
+        return weight.chunk(2, -1)[half], bias.chunk(2, -1)[half]
+
     def _norm(self, module: nn.Module) -> Norm | None:
         if isinstance(module, nn.Identity):
             return None
-        weight = _tensor(module, "weight") + self.family.norm_offset
+        stored = getattr(module, "weight", None)
+        weight = stored + self.family.norm_offset if isinstance(stored, Tensor) else self.W_O(0).new_ones(self.d_model)
         centers = isinstance(module, nn.LayerNorm)
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
         assert isinstance(epsilon, float)
@@ -274,7 +327,9 @@ def anatomy(model: Any) -> Anatomy:
         )
     attentions = [block.get_submodule(family.attention) for block in blocks]
     n_heads = base.config.num_attention_heads
-    d_inner, d_model = _weight_in_out(blocks[0].get_submodule(family.W_O)).shape
+    d_inner, d_model = _sizes(blocks[0].get_submodule(family.W_O))
+    d_head = d_inner // n_heads
+    longest = len(_positions(model, family.positions)) if family.positions else None
     return Anatomy(
         model=model,
         family=family,
@@ -282,17 +337,39 @@ def anatomy(model: Any) -> Anatomy:
         attentions=attentions,
         n_layers=len(blocks),
         n_heads=n_heads,
-        n_kv_heads=getattr(base.config, "num_key_value_heads", None) or n_heads,
+        n_kv_heads=_n_kv_heads(blocks[0], family, n_heads, d_head),
         d_model=d_model,
-        d_head=d_inner // n_heads,
-        causal=bool(getattr(attentions[0], "is_causal", False)),
-        max_context=getattr(base.config, "max_position_embeddings", None),
+        d_head=d_head,
+        causal=bool(getattr(attentions[0], "is_causal", True)),  # Bloom, which does not say so, is
+        max_context=longest or getattr(base.config, "max_position_embeddings", None),
     )
 
 
-def eager_attention_of(attention: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The family's own plain attention, (module, q, k, v, mask, ...) -> (z, pattern): it stands beside the class."""
-    attend: Callable[..., tuple[Tensor, Tensor]] = modules[type(attention).__module__].eager_attention_forward
+def _n_kv_heads(block: nn.Module, family: Family, n_heads: int, d_head: int) -> int:
+    """How many keys there are, by the width of what makes them: configurations name this number in many ways."""
+    widths = [_sizes(block.get_submodule(path))[1] // d_head for path in family.QKV]
+    return widths[1] if len(widths) == 3 else (widths[0] - n_heads) // 2
+
+
+def _positions(model: Any, path: str) -> Float[Tensor, "position d_model"]:
+    """The vectors of positions that are looked up: some tables begin with rows for padding, and ViT's is a batch."""
+    parent, _, name = path.rpartition(".")
+    table: Any = getattr(model.base_model.get_submodule(parent), name)
+    if isinstance(table, Tensor):
+        return table.squeeze(0)
+    padding = getattr(table, "padding_idx", None)
+    weight: Tensor = table.weight[getattr(table, "offset", 0 if padding is None else padding + 1) :]
+    return weight
+
+
+def eager_attention_of(attention: nn.Module) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """The family's own plain attention, (module, q, k, v, mask, ...) -> (z, pattern): it stands beside the class.
+
+    None where a family has none, because it does not call attention through the library's registry.
+    """
+    attend: Callable[..., tuple[Tensor, Tensor]] | None = getattr(
+        modules[type(attention).__module__], "eager_attention_forward", None
+    )
     return attend
 
 
@@ -302,13 +379,26 @@ def _family(model: Any) -> Family:
             f"expected a Hugging Face transformer, such as load('gpt2') returns, but got {_a(type(model).__name__)}."
         )
     config: Any = model.config
+    row = row_of(config)
+    if row is not None:
+        return row
+    name = type(model).__name__
     if config.model_type in FAMILIES:
-        return FAMILIES[config.model_type]
+        odd = next(values for values, variant in FAMILIES[config.model_type].variants if variant is None)
+        setting = ", ".join(f"{key}={value}" for key, value in odd.items())
+        raise UnknownModelError(f"{name} with {setting} computes something that the sites cannot describe.")
     if not getattr(config, "num_attention_heads", None):
-        raise UnknownModelError(f"{type(model).__name__} ({config.model_type}) has no attention heads to look at.")
+        raise UnknownModelError(f"{name} ({config.model_type}) has no attention heads to look at.")
+    alike = suggest(model)
+    hint = (
+        f"its modules are named as those of {alike[0]!r}, so FAMILIES[{config.model_type!r}] = FAMILIES[{alike[0]!r}] "
+        "may be all it needs, and identities() of interpwidgets.models.identities tells"
+        if alike
+        else "print the model, find its parts and add the row: how is told there"
+    )
     raise UnknownModelError(
-        f"{type(model).__name__} belongs to the family {config.model_type!r}, which has no row in "
-        f"interpwidgets/models/families.py yet; the families there are {', '.join(FAMILIES)}."
+        f"{name} belongs to the family {config.model_type!r}, which has no row in interpwidgets/models/families.py "
+        f"yet; {hint}; the families there are {', '.join(FAMILIES)}."
     )
 
 
@@ -320,6 +410,11 @@ def _weight_in_out(layer: nn.Module) -> Float[Tensor, "inputs outputs"]:
     """The matrix that is multiplied from the right: GPT-2's Conv1D stores it so, nn.Linear stores its transpose."""
     weight = _tensor(layer, "weight")
     return weight.T if isinstance(layer, nn.Linear) else weight
+
+
+def _sizes(layer: Any) -> tuple[int, int]:
+    """How many numbers a projection reads and makes; Conv1D calls them nx and nf."""
+    return (layer.nx, layer.nf) if hasattr(layer, "nf") else (layer.in_features, layer.out_features)
 
 
 def _bias(layer: nn.Module) -> Float[Tensor, " outputs"]:

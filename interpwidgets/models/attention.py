@@ -32,6 +32,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from interpwidgets._errors import Told
 from interpwidgets.models.anatomy import Anatomy, anatomy, eager_attention_of
+from interpwidgets.models.tap_attention import registered
 from interpwidgets.models.taps import Tap
 from interpwidgets.models.tokens import token_strings
 from interpwidgets.models.words import UnknownWordError
@@ -140,7 +141,9 @@ class KeptLayer:
         mask: "Tensor | _Mask | None",
         kwargs: dict[str, Any],
     ) -> None:
-        self._attend, self._module = eager_attention_of(module), module
+        attend = eager_attention_of(module)
+        assert attend is not None
+        self._attend, self._module = attend, module
         self._query, self._key, self._mask, self._kwargs = query, key, mask, kwargs
 
     @property
@@ -225,6 +228,11 @@ AttentionMaskInterface.register(_NAME, _mask)
 @contextmanager
 def _keeping(parts: Anatomy, layers: dict[nn.Module, KeptLayer]) -> Iterator[None]:
     """While this holds, attention of the model goes through `_attention`."""
+    if not registered(parts):
+        raise PromptError(
+            f"this text is so long that its patterns are computed row by row, which {type(parts.model).__name__} does "
+            "not allow: it computes them inside its attention; take a shorter text."
+        )
     configs: list[Any] = list({id(module.config): module.config for module in parts.attentions}.values())
     own = [config._attn_implementation for config in configs]
     if any(str(name).startswith("interpwidgets_") for name in own):
@@ -271,6 +279,11 @@ def model_name(model: Any) -> str:
 
 def prompt_inputs(parts: Anatomy, text: Any, tokenizer: Any) -> dict[str, Tensor]:
     """The tokenized text on the model's device, or a sentence about why it cannot be run."""
+    return text_inputs(text, tokenizer, parts.max_context, next(parts.model.parameters()).device)
+
+
+def text_inputs(text: Any, tokenizer: Any, max_context: int | None, device: torch.device) -> dict[str, Tensor]:
+    """The tokenized text, at most ``max_context`` tokens long, or `PromptError`."""
     if not isinstance(text, str):
         came = f"{len(text)} of them" if isinstance(text, list | tuple) else type(text).__name__
         raise PromptError(f"expected one text (a str), but got {came}; call once for each text.")
@@ -287,9 +300,8 @@ def prompt_inputs(parts: Anatomy, text: Any, tokenizer: Any) -> dict[str, Tensor
     n_tokens = inputs["input_ids"].shape[1]
     if n_tokens == 0:
         raise PromptError(f"the tokenizer makes no tokens of {text!r}; type at least one word.")
-    if parts.max_context is not None and n_tokens > parts.max_context:
-        raise PromptError(f"the text is {n_tokens} tokens long, but this model's context holds {parts.max_context}.")
-    device = next(parts.model.parameters()).device
+    if max_context is not None and n_tokens > max_context:
+        raise PromptError(f"the text is {n_tokens} tokens long, but this model's context holds {max_context}.")
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 

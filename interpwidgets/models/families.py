@@ -3,14 +3,38 @@
 A row says, for one ``config.model_type``, which submodule a tensor enters or leaves. To teach
 interpwidgets a new family, print its model, find the same parts, and add the row::
 
-    FAMILIES["mistral"] = FAMILIES["llama"]
+    from interpwidgets.models.families import FAMILIES, suggest
 
-What flows through a block, and what the sites are called, is drawn in `interpwidgets.models.taps`.
+    suggest(model)                              # ["llama"]: rows whose modules this model has, the closest first
+    FAMILIES["stablelm"] = FAMILIES["llama"]
+    identities(model, input_ids=ids)            # interpwidgets.models.identities: every error has to be tiny
+
+Names can agree where the computation does not (Granite looks like Llama, but scales what it adds), so the last line is
+the proof. What a row can say, apart from where the parts are:
+
+- an MLP that is gated (``W_gate``), also with gate and input in one projection: the same path twice (Phi-3);
+- queries, keys and values from three projections or from one, side by side or group by group (`Family.by_group`);
+- blocks whose attention and MLP read the same stream (`Family.parallel`), with one norm or two;
+- norms before a layer (`Family.norms`), behind it (a site that leaves a norm), both, in the stream itself
+  (`Family.stream_norms`), and on queries and keys (`Family.qk_norms`);
+- tensors that run past a module as well, whose batch and positions are one axis, that are the first half of what a
+  projection makes, or that the model writes over later: `Place`;
+- a narrower embedding with a matrix behind it (`Family.embed_into`, `Family.unembed_from`);
+- other parts for other configurations, or none at all: `Family.variants`.
+
+A row need not say how attention is called: `interpwidgets.models.tap_attention` sees whether it goes through the
+library's registry or computes its pattern itself. What flows through a block, and what the sites are called, is drawn
+in `interpwidgets.models.taps`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+SITES = (  # of a block, in the order of the computation
+    "resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_mid", "mlp_pre", "mlp_post", "mlp_out", "resid_post",
+)  # fmt: skip
+ATTENTION_SITES = frozenset({"q", "k", "v", "pattern", "z"})  # every family has these, so no row names them
 
 
 @dataclass(frozen=True)
@@ -18,38 +42,47 @@ class Place:
     """One tensor of a block: the ``input`` or ``output`` of the submodule at ``path`` ("" is the block itself).
 
     ``branches``: the same tensor also runs past the submodule along the residual stream, so an edit has to change
-    the tensor itself and not only what enters the submodule.
+    the tensor itself and not only what enters the submodule. ``flat``: batch and positions are one axis there.
+    ``first_half``: it is the first half of the last axis. ``overwritten``: the model writes into that tensor later.
     """
 
     path: str
     end: Literal["input", "output"]
     branches: bool = False
+    flat: bool = False
+    first_half: bool = False
+    overwritten: bool = False
 
 
-def enters(path: str = "", branches: bool = False) -> Place:
-    return Place(path, "input", branches)
+def enters(path: str = "", branches: bool = False, flat: bool = False) -> Place:
+    return Place(path, "input", branches=branches, flat=flat)
 
 
-def leaves(path: str = "") -> Place:
-    return Place(path, "output")
+def leaves(path: str = "", flat: bool = False, first_half: bool = False, overwritten: bool = False) -> Place:
+    return Place(path, "output", flat=flat, first_half=first_half, overwritten=overwritten)
 
 
 @dataclass(frozen=True)
 class Family:
     """One row: the parts of an architecture, as paths of submodules.
 
-    ``blocks``, ``embed``, ``positions`` and ``final_norm`` start at the base model (`model.base_model`), every other
-    path at a block. ``attention`` is the module that calls the attention function: q, k, v, pattern and z are read
-    there. ``W_O`` is the projection after it. ``QKV`` are the projections before it, three of them or one that makes
-    queries, keys and values side by side.
+    ``blocks``, ``embed``, ``embed_into``, ``positions``, ``final_norm`` and ``unembed_from`` start at the base model
+    (`model.base_model`), every other path at a block. ``attention`` is the module that makes the pattern: q, k, v,
+    pattern and z are read there. ``W_O`` is the projection after it. ``QKV`` are the projections before it: three of
+    them, or one that makes queries, keys and values side by side or, ``by_group``, each key and its value behind the
+    queries that share it. ``qk_norms`` are the norms of queries and of keys. ``scaled_queries``: what the
+    scores are divided by elsewhere, the root of d_head, divides the queries there.
 
-    ``norms`` are those that a layer reads the residual stream through, under "attention" and "mlp". ``norms_stream``
-    says that norms stand in the residual stream itself, after each sum. ``norm_offset`` is what a norm adds to the
-    weight that it stores.
+    ``norms`` are those that a layer reads the residual stream through, under "attention" and "mlp". ``stream_norms``
+    stand in the residual stream itself, behind the sum with what they are named for. ``norm_offset`` is what a norm
+    adds to the weight that it stores. ``parallel``: attention and MLP both read resid_pre, so there is no middle.
+
+    ``variants``: (values of the configuration, the row to take where it has them). None in place of a row means that
+    such a model computes something that the sites do not describe.
     """
 
     blocks: str
-    embed: str
+    embed: str | None  # None where there are no tokens (images)
     attention: str
     QKV: tuple[str, ...]
     W_O: str
@@ -58,8 +91,20 @@ class Family:
     positions: str | None = None  # None where positions are not added to the residual stream
     norms: Mapping[str, str] = field(default_factory=dict)
     final_norm: str | None = None
-    norms_stream: bool = False
+    stream_norms: Mapping[str, str] = field(default_factory=dict)  # under "attn_out" and "mlp_out"
     norm_offset: float = 0.0
+    by_group: bool = False
+    qk_norms: tuple[str, str] | None = None
+    scaled_queries: bool = False
+    parallel: bool = False
+    embed_into: str | None = None  # matrices that some sizes of a family have and others have not
+    unembed_from: str | None = None
+    variants: "tuple[tuple[Mapping[str, object], Family | None], ...]" = ()
+
+    @property
+    def norms_stream(self) -> bool:
+        """Whether norms stand in the residual stream itself, after each sum."""
+        return bool(self.stream_norms)
 
 
 _GPT2 = Family(
@@ -83,6 +128,153 @@ _GPT2 = Family(
     },
 )
 
+_GPT_NEO = replace(
+    _GPT2,
+    attention="attn.attention",
+    QKV=("attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"),
+    W_O="attn.attention.out_proj",
+)
+
+# GPT-J reads the stream once, through one norm, for attention and MLP alike.
+_GPTJ = Family(
+    blocks="h",
+    embed="wte",
+    attention="attn",
+    QKV=("attn.q_proj", "attn.k_proj", "attn.v_proj"),
+    W_O="attn.out_proj",
+    mlp={"W_in": "mlp.fc_in", "W_out": "mlp.fc_out"},
+    norms={"attention": "ln_1", "mlp": "ln_1"},
+    final_norm="ln_f",
+    parallel=True,
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("attn"),
+        "mlp_pre": leaves("mlp.fc_in"),
+        "mlp_post": enters("mlp.fc_out"),
+        "mlp_out": leaves("mlp"),
+        "resid_post": leaves(),
+    },
+)
+
+# Bloom's modules add the residual stream themselves, so what they write is read a step earlier.
+_BLOOM = Family(
+    blocks="h",
+    embed="word_embeddings",
+    attention="self_attention",
+    QKV=("self_attention.query_key_value",),
+    by_group=True,
+    W_O="self_attention.dense",
+    mlp={"W_in": "mlp.dense_h_to_4h", "W_out": "mlp.dense_4h_to_h"},
+    norms={"attention": "input_layernorm", "mlp": "post_attention_layernorm"},
+    final_norm="ln_f",
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("self_attention.dense"),
+        "resid_mid": enters("post_attention_layernorm", branches=True),
+        "mlp_pre": leaves("mlp.dense_h_to_4h"),
+        "mlp_post": enters("mlp.dense_4h_to_h"),
+        "mlp_out": leaves("mlp.dense_4h_to_h"),
+        "resid_post": leaves(),
+    },
+    variants=(({"apply_residual_connection_post_layernorm": True}, None),),
+)
+
+# Falcon came in three shapes: 7B reads through one norm, 40B and later through two, and RW one half after the other.
+_FALCON = Family(
+    blocks="h",
+    embed="word_embeddings",
+    attention="self_attention",
+    QKV=("self_attention.query_key_value",),
+    by_group=True,
+    W_O="self_attention.dense",
+    mlp={"W_in": "mlp.dense_h_to_4h", "W_out": "mlp.dense_4h_to_h"},
+    norms={"attention": "input_layernorm", "mlp": "input_layernorm"},
+    final_norm="ln_f",
+    parallel=True,
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("self_attention"),
+        "mlp_pre": leaves("mlp.dense_h_to_4h"),
+        "mlp_post": enters("mlp.dense_4h_to_h"),
+        "mlp_out": leaves("mlp", overwritten=True),
+        "resid_post": leaves(),
+    },
+)
+_FALCON_TWO_NORMS = replace(_FALCON, norms={"attention": "ln_attn", "mlp": "ln_mlp"})
+_FALCON_RW = replace(
+    _FALCON,
+    norms={"attention": "input_layernorm", "mlp": "post_attention_layernorm"},
+    parallel=False,
+    sites={**_FALCON.sites, "resid_mid": enters("post_attention_layernorm", branches=True)},
+)
+_FALCON = replace(
+    _FALCON,
+    variants=(
+        ({"new_decoder_architecture": True, "num_ln_in_parallel_attn": 2}, _FALCON_TWO_NORMS),
+        ({"new_decoder_architecture": False, "parallel_attn": False}, _FALCON_RW),
+    ),
+)
+
+_NEOX = Family(
+    blocks="layers",
+    embed="embed_in",
+    attention="attention",
+    QKV=("attention.query_key_value",),
+    by_group=True,
+    W_O="attention.dense",
+    mlp={"W_in": "mlp.dense_h_to_4h", "W_out": "mlp.dense_4h_to_h"},
+    norms={"attention": "input_layernorm", "mlp": "post_attention_layernorm"},
+    final_norm="final_layer_norm",
+    parallel=True,
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("attention"),
+        "mlp_pre": leaves("mlp.dense_h_to_4h"),
+        "mlp_post": enters("mlp.dense_4h_to_h"),
+        "mlp_out": leaves("mlp"),
+        "resid_post": leaves(),
+    },
+)
+_NEOX_ONE_AFTER_THE_OTHER = replace(
+    _NEOX,
+    parallel=False,
+    sites={**_NEOX.sites, "resid_mid": enters("post_attention_layernorm", branches=True)},
+)
+_NEOX = replace(_NEOX, variants=(({"use_parallel_residual": False}, _NEOX_ONE_AFTER_THE_OTHER),))
+
+_OPT = Family(
+    blocks="decoder.layers",
+    embed="decoder.embed_tokens",
+    embed_into="decoder.project_in",
+    unembed_from="decoder.project_out",
+    positions="decoder.embed_positions",
+    attention="self_attn",
+    QKV=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    scaled_queries=True,
+    W_O="self_attn.out_proj",
+    mlp={"W_in": "fc1", "W_out": "fc2"},
+    norms={"attention": "self_attn_layer_norm", "mlp": "final_layer_norm"},
+    final_norm="decoder.final_layer_norm",
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("self_attn"),
+        "resid_mid": enters("final_layer_norm", branches=True, flat=True),
+        "mlp_pre": leaves("fc1", flat=True),
+        "mlp_post": enters("fc2", flat=True),
+        "mlp_out": leaves("fc2", flat=True),
+        "resid_post": leaves(),
+    },
+)
+# OPT-350m normalises the residual stream itself, as BERT does.
+_OPT_350M = replace(
+    _OPT,
+    norms={},
+    final_norm=None,
+    stream_norms={"attn_out": "self_attn_layer_norm", "mlp_out": "final_layer_norm"},
+    sites={**_OPT.sites, "resid_mid": leaves("self_attn_layer_norm")},
+)
+_OPT = replace(_OPT, variants=(({"do_layer_norm_before": False}, _OPT_350M),))
+
 _LLAMA = Family(
     blocks="layers",
     embed="embed_tokens",
@@ -102,6 +294,43 @@ _LLAMA = Family(
         "resid_post": leaves(),
     },
 )
+_QWEN3 = replace(_LLAMA, qk_norms=("self_attn.q_norm", "self_attn.k_norm"))
+
+# Phi reads the stream once, as GPT-J; Phi-3 is a Llama whose projections are fused.
+_PHI = Family(
+    blocks="layers",
+    embed="embed_tokens",
+    attention="self_attn",
+    QKV=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    W_O="self_attn.dense",
+    mlp={"W_in": "mlp.fc1", "W_out": "mlp.fc2"},
+    norms={"attention": "input_layernorm", "mlp": "input_layernorm"},
+    final_norm="final_layernorm",
+    parallel=True,
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("self_attn"),
+        "mlp_pre": leaves("mlp.fc1"),
+        "mlp_post": enters("mlp.fc2"),
+        "mlp_out": leaves("mlp"),
+        "resid_post": leaves(),
+    },
+)
+_PHI = replace(
+    _PHI,
+    variants=(
+        (
+            {"qk_layernorm": True},
+            replace(_PHI, qk_norms=("self_attn.q_layernorm", "self_attn.k_layernorm")),
+        ),
+    ),
+)
+_PHI3 = replace(
+    _LLAMA,
+    QKV=("self_attn.qkv_proj",),
+    mlp={"W_in": "mlp.gate_up_proj", "W_gate": "mlp.gate_up_proj", "W_out": "mlp.down_proj"},
+    sites={**_LLAMA.sites, "mlp_pre": leaves("mlp.gate_up_proj", first_half=True)},
+)
 
 # Gemma 2 wraps both halves of a block in norms ("sandwich"): what joins the residual stream leaves the second norm.
 # Its norms store how far their weight is from one.
@@ -116,6 +345,19 @@ _GEMMA2 = replace(
         "mlp_out": leaves("post_feedforward_layernorm"),
     },
 )
+_GEMMA3 = replace(_GEMMA2, qk_norms=("self_attn.q_norm", "self_attn.k_norm"))
+
+# OLMo 2 reads the stream as it is and normalises what each half writes.
+_OLMO2 = replace(
+    _QWEN3,
+    norms={},
+    sites={
+        **_LLAMA.sites,
+        "attn_out": leaves("post_attention_layernorm"),
+        "resid_mid": enters("mlp", branches=True),
+        "mlp_out": leaves("post_feedforward_layernorm"),
+    },
+)
 
 # BERT normalises the residual stream itself, after each sum: resid_mid = LayerNorm(resid_pre + attn_out).
 _BERT = Family(
@@ -126,7 +368,7 @@ _BERT = Family(
     QKV=("attention.self.query", "attention.self.key", "attention.self.value"),
     W_O="attention.output.dense",
     mlp={"W_in": "intermediate.dense", "W_out": "output.dense"},
-    norms_stream=True,
+    stream_norms={"attn_out": "attention.output.LayerNorm", "mlp_out": "output.LayerNorm"},
     sites={
         "resid_pre": enters(),
         "attn_out": leaves("attention.output.dropout"),
@@ -134,6 +376,48 @@ _BERT = Family(
         "mlp_pre": leaves("intermediate.dense"),
         "mlp_post": leaves("intermediate"),
         "mlp_out": leaves("output.dropout"),
+        "resid_post": leaves(),
+    },
+)
+
+_DISTILBERT = Family(
+    blocks="transformer.layer",
+    embed="embeddings.word_embeddings",
+    positions="embeddings.position_embeddings",
+    attention="attention",
+    QKV=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    W_O="attention.out_lin",
+    mlp={"W_in": "ffn.lin1", "W_out": "ffn.lin2"},
+    stream_norms={"attn_out": "sa_layer_norm", "mlp_out": "output_layer_norm"},
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("attention"),
+        "resid_mid": leaves("sa_layer_norm"),
+        "mlp_pre": leaves("ffn.lin1"),
+        "mlp_post": enters("ffn.lin2"),
+        "mlp_out": leaves("ffn"),
+        "resid_post": leaves(),
+    },
+)
+
+# What ViT reads are patches of an image, behind one vector that stands for the whole.
+_VIT = Family(
+    blocks="layers",
+    embed=None,
+    positions="embeddings.position_embeddings",
+    attention="attention",
+    QKV=("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+    W_O="attention.o_proj",
+    mlp={"W_in": "mlp.fc1", "W_out": "mlp.fc2"},
+    norms={"attention": "layernorm_before", "mlp": "layernorm_after"},
+    final_norm="layernorm",
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("attention"),
+        "resid_mid": enters("layernorm_after", branches=True),
+        "mlp_pre": leaves("mlp.fc1"),
+        "mlp_post": enters("mlp.fc2"),
+        "mlp_out": leaves("mlp"),
         "resid_post": leaves(),
     },
 )
@@ -173,9 +457,65 @@ _MODULAR = Family(
 
 FAMILIES: dict[str, Family] = {
     "gpt2": _GPT2,
+    "gpt_neo": _GPT_NEO,
+    "gptj": _GPTJ,
+    "gpt_neox": _NEOX,
+    "opt": _OPT,
+    "bloom": _BLOOM,
+    "falcon": _FALCON,
+    "phi": _PHI,
+    "phi3": _PHI3,
     "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _QWEN3,
     "gemma2": _GEMMA2,
+    "gemma3_text": _GEMMA3,
+    "olmo2": _OLMO2,
     "bert": _BERT,
+    "roberta": _BERT,
+    "distilbert": _DISTILBERT,
+    "vit": _VIT,
     "attention_only": _ATTENTION_ONLY,
     "modular": _MODULAR,
 }
+
+
+def row_of(config: Any) -> Family | None:
+    """The row for the model that ``config`` describes, its variants looked at; None where there is none."""
+    family = FAMILIES.get(config.model_type)
+    for values, variant in family.variants if family else ():
+        if all(getattr(config, name, None) == value for name, value in values.items()):
+            return variant
+    return family
+
+
+def suggest(model: Any) -> list[str]:
+    """The families whose row would find all its modules in ``model``, those that name most of them first.
+
+    A row that fits by name may still describe another computation: `interpwidgets.models.identities` tells.
+    """
+    base = model.base_model
+    fits: dict[str, int] = {}
+    for name, family in FAMILIES.items():
+        blocks = _at(base, family.blocks)
+        ends = [family.embed, family.positions, family.final_norm]
+        if blocks is None or not len(blocks) or not all(_at(base, path) is not None for path in ends if path):
+            continue
+        paths = _paths(family)
+        if all(_at(blocks[0], path) is not None for path in paths) and family not in (FAMILIES[each] for each in fits):
+            fits[name] = len(paths)
+    return sorted(fits, key=lambda name: -fits[name])
+
+
+def _paths(family: Family) -> set[str]:
+    """Every module of a block that a row names."""
+    named = [family.attention, family.W_O, *family.QKV, *family.mlp.values(), *family.norms.values()]
+    named += [*family.stream_norms.values(), *(family.qk_norms or ()), *(place.path for place in family.sites.values())]
+    return {path for path in named if path}
+
+
+def _at(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name, None)
+    return module

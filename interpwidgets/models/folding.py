@@ -15,7 +15,7 @@ Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits",
 """
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,9 +28,9 @@ def fold_norms(model: Any) -> Any:
     """A copy of ``model`` with the same logits, in which norms before layers and the last norm have weight 1, bias 0.
 
     The unembedding of the copy is its own (where it was tied to the embedding, it no longer is) and gains a bias where
-    the last norm had one. A model without norms is copied as it is. In Gemma 2 the second norms of each half, which
-    follow the layers, stay as they are: what they divide by depends on what the layer wrote. Raises `ValueError` for a
-    model whose norms stand in the residual stream itself (BERT): each layer reads the very numbers that they made, so
+    the last norm had one. A model without norms is copied as it is. In Gemma 2 and OLMo 2 the norms that follow each
+    half stay as they are: what they divide by depends on what the layer wrote. Raises `ValueError` for a model whose
+    norms stand in the residual stream itself (BERT, OPT-350m): each layer reads the very numbers that they made, so
     nothing can be moved.
     """
     if anatomy(model).family.norms_stream:
@@ -41,8 +41,8 @@ def fold_norms(model: Any) -> Any:
     parts = anatomy(folded)
     with torch.no_grad():
         for layer in range(parts.n_layers):
-            for before, paths in (("attention", parts.family.QKV), ("mlp", _readers(parts))):
-                norm = parts.norm(layer, before)  # type: ignore[arg-type]
+            for before, paths in _readers(parts).values():
+                norm = parts.norm(layer, before)
                 if norm is not None:
                     readers = [parts.blocks[layer].get_submodule(path) for path in paths]
                     _fold(norm, readers, parts.family.norm_offset)
@@ -55,9 +55,16 @@ def fold_norms(model: Any) -> Any:
     return folded
 
 
-def _readers(parts: Anatomy) -> list[str]:
-    """The matrices that read what the norm before the MLP made."""
-    return [path for name, path in parts.family.mlp.items() if name != "W_out"]
+def _readers(parts: Anatomy) -> dict[str, tuple[Literal["attention", "mlp"], list[str]]]:
+    """What each norm stands before, and the matrices that read what it made: both halves may read the same."""
+    readers: dict[str, tuple[Literal["attention", "mlp"], list[str]]] = {}
+    into_mlp = [path for name, path in parts.family.mlp.items() if name != "W_out"]
+    halves: dict[Literal["attention", "mlp"], list[str]] = {"attention": [*parts.family.QKV], "mlp": into_mlp}
+    for before, paths in halves.items():
+        if before in parts.family.norms:
+            _, there = readers.setdefault(parts.family.norms[before], (before, []))
+            there.extend(path for path in paths if path not in there)
+    return readers
 
 
 def _fold(norm: Norm, readers: list[nn.Module], offset: float) -> None:

@@ -23,6 +23,12 @@ it keeps what flows by, and may put something else in its place::
     with Tap(model, edits={("resid_post", 1): tap["resid_post", 1]}):   # patch: put a kept tensor in
         model(**inputs)
 
+    with Tap(model, ("resid_post", 0), stop=True) as tap:         # no more of the model than that needs
+        model(**inputs)
+
+    with Tap(model, "resid_post", device="cpu") as tap:           # while it generates: every position of the text
+        model.generate(**inputs, max_new_tokens=20)
+
 The sites of one block, in the order of the computation::
 
     resid_pre ─┬─> norm ─> q, k, v ─> pattern ─> z ─> W_O ─> attn_out ─(+)─> resid_mid ─┬─ ...
@@ -36,39 +42,49 @@ The sites of one block, in the order of the computation::
     k, v                                                  [batch, key, kv_head, d_head]   fewer if queries are grouped
     pattern                                               [batch, head, query, key]       rows sum to one
     mlp_pre, mlp_post                                     [batch, position, d_mlp]
+    result                                                [batch, query, head, d_model]   what each head writes: z W_O
 
-q and k are what the scores are made of, so after the rotation where a family rotates them (RoPE). Where the MLP is
-gated (Llama, Gemma) mlp_pre is the gate before its activation, and mlp_post is the activated gate times the other
-branch. In BERT a norm follows each sum, so resid_mid = norm(resid_pre + attn_out).
+And the two ends of a model, which have no layer: ``tap["logits"]``::
 
-The model stays the library's own: one function in its attention registry and a few hooks, put in place when the tap
-opens and taken out when it closes, whatever happens in between. Attention runs as the model itself would run it, unless
-a pattern is asked for: then the family's own plain ("eager") attention runs.
+    tokens ──> embed ──> block ──> ... ──> block ──> norm ──> final_norm ──> W_U ──> logits
+
+    embed                what the stream begins with, positions and the like included   [batch, position, d_model]
+    final_norm           what leaves the last norm                                      [batch, position, d_model]
+    logits               what the model returns                                         [batch, position, vocabulary]
+
+q and k are what the scores are made of, so after the rotation where a family rotates them (RoPE) and after the norms
+that some put on them. Where the MLP is gated (Llama, Gemma) mlp_pre is the gate before its activation, and mlp_post is
+the activated gate times the other branch. In BERT's kind a norm follows each sum, so resid_mid = norm(resid_pre +
+attn_out); these have no final_norm. In Gemma 2 and OLMo 2 a norm stands behind each half, so attn_out is what leaves
+that norm, and ``result`` what the heads write before it. Where attention and MLP read the same stream (GPT-J, GPT-NeoX,
+Falcon, Phi) there is no resid_mid. ViT reads patches, and its logits are [batch, label].
+
+The model stays the library's own: a way into its attention (`interpwidgets.models.tap_attention`) and a few hooks, put
+in place when the tap opens and taken out when it closes, whatever happens in between. Attention runs as the model
+itself would run it, unless a pattern is asked for: then the family's own plain ("eager") attention runs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from difflib import get_close_matches
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from interpwidgets._errors import Told
-from interpwidgets.models.anatomy import anatomy, eager_attention_of
-from interpwidgets.models.families import Place
+from interpwidgets.models.anatomy import anatomy
+from interpwidgets.models.families import ATTENTION_SITES, SITES, leaves
+from interpwidgets.models.tap_attention import LISTENERS, through
+from interpwidgets.models.tap_forward import Stop, Stopped, around
+from interpwidgets.models.tap_places import listen, listen_to_heads
+from interpwidgets.models.tap_steps import Kept
 
-SITES = (
-    "resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_mid", "mlp_pre", "mlp_post", "mlp_out", "resid_post",
-)  # fmt: skip
-ATTENTION_SITES = frozenset({"q", "k", "v", "pattern", "z"})
+ENDS = ("embed", "final_norm", "logits")  # sites that have no layer
+_ORDER = ("embed", "resid_pre", "q", "k", "v", "pattern", "z", "result", *SITES[6:], "final_norm", "logits")
 
 Where = str | tuple[str, int]
+Spot = tuple[str, int | None]
 Edit = Callable[[Tensor], Tensor] | Tensor
 
 
@@ -85,9 +101,18 @@ class Tap:
             list of these. Kept tensors are those of the last run, after edits, and still carry gradients: run the model
             under `torch.no_grad()` if you only look.
         edits: ``{site or (site, layer): edit}``. An edit is a function that gets its own copy of the tensor, may write
-            into it, and returns the one to go on with; or simply a tensor of the same shape, to patch it in.
+            into it, and returns the one to go on with; or simply a tensor of the same shape, to patch it in. An edit of
+            the logits changes what the model returns, not a loss that the model has computed from them.
+        device: where kept tensors go, such as ``"cpu"``; they stay where they are unless told otherwise.
+        stop: end each run of ``model`` as soon as this tap, and every other one that is open on the model, has what it
+            asked for. What the model then returns has nothing in it, so this is not for `generate`.
 
     ``tap[site, layer]`` is one kept tensor, ``tap[site]`` all kept layers of a site stacked in front.
+
+    A run that goes on with the cache of the one before, as the steps of ``model.generate`` do, is joined to it: sites
+    hold every position that the model has seen, and a pattern every query, with zeros for the keys that came later.
+    What is kept is then what one run over the whole text would give, but for logits, of which a model makes only those
+    that it needs. Edits are made step by step. With beams, rows are those of each step, not of the texts that win.
 
     Taps may be nested: at one site the outer tap acts first. A tap sees the runs of the thread (or async task) that
     opened it and no others. Raises `TapError` for a site, layer or edit that cannot be and
@@ -95,32 +120,47 @@ class Tap:
     """
 
     def __init__(
-        self, model: nn.Module, save: Where | Iterable[Where] = (), edits: Mapping[Where, Edit] | None = None
+        self,
+        model: nn.Module,
+        save: Where | Iterable[Where] = (),
+        edits: Mapping[Where, Edit] | None = None,
+        *,
+        device: str | torch.device | None = None,
+        stop: bool = False,
     ) -> None:
         self.anatomy = anatomy(model)
         self._save = {spot for where in _each(save) for spot in self._spots(where)}
         self._edits = {spot: edit for where, edit in _pairs(edits) for spot in self._spots(where)}
-        self._saved: dict[tuple[str, int], Tensor] = {}
-        self._layer_of = {module: layer for layer, module in enumerate(self.anatomy.attentions)}
+        if stop and not self._save:
+            raise TapError("stop=True ends a run once everything to keep is there, but nothing is to be kept.")
+        self._device, self._stop = device, stop
+        self._kept: dict[Spot, Kept] = {}
+        self._missing: set[Spot] = set()  # what this run still has to bring
+        self._span = (0, 0)  # which positions this run brings
+        self._goes_on = False  # with the cache of the run before
+        self.layer_of = {module: layer for layer, module in enumerate(self.anatomy.attentions)}
         self._cleanup: ExitStack | None = None
 
     def __getitem__(self, where: Where) -> Tensor:
-        kept = [self._kept(site, layer) for site, layer in self._wanted(where)]
-        return torch.stack(kept) if isinstance(where, str) else kept[0]
+        found = [self._found(spot) for spot in self._wanted(where)]
+        return torch.stack(found) if isinstance(where, str) and where not in ENDS else found[0]
 
     def __enter__(self) -> "Tap":
         if self._cleanup is not None:
             raise TapError("this tap is open already; make a second Tap to nest them.")
-        self._saved.clear()
-        spots = self._save | set(self._edits)
+        self._kept.clear()
+        spots = sorted(self._save | set(self._edits), key=lambda spot: _ORDER.index(spot[0]))
+        self._missing, self._span, self._goes_on = set(spots), (0, 0), False
         with ExitStack() as cleanup:
             if any(site in ATTENTION_SITES for site, _ in spots):
-                cleanup.enter_context(_attention_through_taps(self._configs()))
-            for site, layer in spots:
-                if site not in ATTENTION_SITES:
-                    cleanup.callback(self._hook(site, layer).remove)
-            _OPEN.set((*_OPEN.get(), self))
-            cleanup.callback(lambda: _OPEN.set(tuple(tap for tap in _OPEN.get() if tap is not self)))
+                cleanup.enter_context(through(self.anatomy))
+            if spots:
+                cleanup.enter_context(around(self.anatomy.model, _run))
+            for spot in spots:
+                for handle in self._hooks(*spot):
+                    cleanup.callback(handle.remove)
+            LISTENERS.set((*LISTENERS.get(), self))
+            cleanup.callback(lambda: LISTENERS.set(tuple(each for each in LISTENERS.get() if each is not self)))
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -131,85 +171,162 @@ class Tap:
 
     # -- which sites
 
-    def _spots(self, where: Where) -> list[tuple[str, int]]:
+    @property
+    def wants_pattern(self) -> bool:
+        """Whether some layer has to run its plain attention, which shows the pattern."""
+        return any(site == "pattern" for site, _ in (*self._save, *self._edits))
+
+    def _spots(self, where: Where) -> list[Spot]:
         """``where`` spelled out as (site, layer) pairs, checked against this model."""
         site, layer = where if isinstance(where, tuple) and len(where) == 2 else (where, None)
         self._check_site(site)
         assert isinstance(site, str)
         n_layers = self.anatomy.n_layers
+        if site in ENDS and layer is not None:
+            raise TapError(f"{site!r} has no layers: write {site!r} alone.")
         if layer is None:
-            return [(site, each) for each in range(n_layers)]
+            return [(site, each) for each in ([None] if site in ENDS else range(n_layers))]
         if not isinstance(layer, int) or not -n_layers <= layer < n_layers:
             raise TapError(f"this model has {n_layers} layers, 0 to {n_layers - 1}; there is no layer {layer!r}.")
         return [(site, layer % n_layers)]
 
     def _check_site(self, site: object) -> None:
-        if site not in SITES:
-            near = get_close_matches(str(site), SITES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"sites are {', '.join(SITES)}."
+        known = (*SITES, *(each for each in _ORDER if each not in SITES))
+        if site not in known:
+            near = get_close_matches(str(site), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"sites are {', '.join(known)}."
             raise TapError(f"there is no site {site!r}; {hint}")
-        if site not in ATTENTION_SITES and site not in self.anatomy.family.sites:
-            name = type(self.anatomy.model).__name__
-            raise TapError(f"{name} has no site {site!r}; it has {', '.join(self._sites())}.")
+        if site not in self.anatomy.sites:
+            name, row = type(self.anatomy.model).__name__, self.anatomy.family
+            why = " (its attention and its MLP read the same resid_pre)" if site == "resid_mid" and row.parallel else ""
+            raise TapError(f"{name} has no site {site!r}{why}; it has {', '.join(self.anatomy.sites)}.")
 
-    def _sites(self) -> list[str]:
-        return [site for site in SITES if site in ATTENTION_SITES or site in self.anatomy.family.sites]
-
-    def _wanted(self, where: Where) -> list[tuple[str, int]]:
+    def _wanted(self, where: Where) -> list[Spot]:
         spots = [spot for spot in self._spots(where) if spot in self._save]
         if not spots:
             raise TapError(f"this tap does not keep {where!r}; name it when you open one: Tap(model, [{where!r}]).")
         return spots
 
-    def _kept(self, site: str, layer: int) -> Tensor:
-        if (site, layer) not in self._saved:
+    def _found(self, spot: Spot) -> Tensor:
+        if spot not in self._kept:
             raise TapError("nothing has flowed by yet; run the model inside the `with` block of this tap.")
-        return self._saved[site, layer]
+        return self._kept[spot].joined()
 
     # -- what happens at a site
 
-    def _flow(self, site: str, layer: int, value: Tensor) -> Tensor:
+    def flow(self, site: str, layer: int | None, value: Tensor) -> Tensor:
         """Hand ``value`` through this tap: edit it, keep it. The very same tensor comes back if it is not edited."""
-        edit = self._edits.get((site, layer))
+        spot = (site, layer)
+        edit = self._edits.get(spot)
         if edit is not None:
-            value = self._edited(edit, site, layer, value)
-        if (site, layer) in self._save:
-            self._saved[site, layer] = value
+            value = self._edited(edit, spot, value)
+        if spot in self._save:
+            self._keep(spot, value)
+        self._missing.discard(spot)
+        if not self._missing and _all_have_what_they_need(self.anatomy.model):
+            raise Stop
         return value
 
-    def _edited(self, edit: Edit, site: str, layer: int, value: Tensor) -> Tensor:
+    def _keep(self, spot: Spot, value: Tensor) -> None:
+        if not self._goes_on or spot not in self._kept:
+            self._kept[spot] = Kept(spot[0])
+        self._kept[spot].add(value if self._device is None else value.to(self._device), *self._span)
+
+    def _edited(self, edit: Edit, spot: Spot, value: Tensor) -> Tensor:
         new = edit if isinstance(edit, Tensor) else edit(value.clone())
+        site, layer = spot
+        there = f"{site!r}" if layer is None else f"{site!r} in layer {layer}"
         if not isinstance(new, Tensor):
             came = "nothing: does it end with `return`?" if new is None else f"{type(new).__name__}."
-            raise TapError(f"the edit of {site!r} in layer {layer} has to return a tensor; it returned {came}")
+            raise TapError(f"the edit of {there} has to return a tensor; it returned {came}")
         if new.shape != value.shape:
             raise TapError(
-                f"the edit of {site!r} in layer {layer} has to give a tensor of shape {list(value.shape)}; "
+                f"the edit of {there} has to give a tensor of shape {list(value.shape)}; "
                 f"its shape is {list(new.shape)}."
             )
         return new.to(value)
 
-    def _hook(self, site: str, layer: int) -> Any:
-        place = self.anatomy.family.sites[site]
-        module = self.anatomy.blocks[layer].get_submodule(place.path)
+    def _hooks(self, site: str, layer: int | None) -> list[Any]:
+        """The hooks at modules that show this site; attention and the logits are shown otherwise."""
+        parts = self.anatomy
 
         def flow(value: Tensor) -> Tensor:
-            return self._flow(site, layer, value) if self in _OPEN.get() else value
+            return self.flow(site, layer, value)
 
-        return _hook_branching(module, flow) if place.branches else _hook_at(module, place, flow)
+        def listens() -> bool:
+            return self in LISTENERS.get()
 
-    # -- attention
+        if site == "embed":
+            return listen(parts.blocks[0], parts.family.sites["resid_pre"], flow, listens)
+        if site == "final_norm":
+            module = parts.final_norm_module()
+            assert module is not None
+            return listen(module, leaves(), flow, listens)
+        if site in ATTENTION_SITES or layer is None:
+            return []
+        if site == "result":
+            return listen_to_heads(parts, layer, flow, listens)
+        return listen(parts.blocks[layer], parts.family.sites[site], flow, listens)
 
-    def _configs(self) -> list[Any]:
-        """The configurations that the attention modules consult for the function to call: usually just one."""
-        return list({id(module.config): module.config for module in self.anatomy.attentions}.values())
+    # -- what happens in a run
 
-    def _wants_pattern(self, config: object) -> bool:
-        ours = any(config is each for each in self._configs())
-        return ours and any(site == "pattern" for site, _ in (*self._save, *self._edits))
+    def begin(self, past: int, n_positions: int | None) -> None:
+        """A run is about to bring ``n_positions``, with the keys and values of ``past`` ones in its cache."""
+        self._goes_on = 0 < past == self._span[1] and n_positions is not None
+        self._span = (past, past + (n_positions or 0))
+        self._missing = self._save | set(self._edits)
+        if not self._goes_on:
+            self._kept.clear()
+
+    def over(self) -> None:
+        """The run is over; what a part of the model brings outside of one stands alone."""
+        self._goes_on = False
+
+    def end(self, out: Any) -> Any:
+        """What the model is to return in place of ``out``."""
+        spot: Spot = ("logits", None)
+        if spot not in self._save and spot not in self._edits:
+            return out
+        if not isinstance(getattr(out, "logits", None), Tensor):
+            name = type(self.anatomy.model).__name__
+            raise TapError(f"{name} returned no logits by that name; run it with return_dict=True and its head.")
+        new = self.flow("logits", None, out.logits)
+        if new is not out.logits:
+            out.logits = new
+        return out
 
 
-_OPEN: ContextVar[tuple[Tap, ...]] = ContextVar("open taps", default=())
+def _run(model: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A run of ``model``, with those told who listen."""
+    taps = _open_on(model)
+    if not taps:
+        return own(*args, **kwargs)
+    cache: Any = kwargs.get("past_key_values")
+    embedded = kwargs.get("inputs_embeds")
+    tokens = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
+    past = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
+    for tap in taps:
+        tap.begin(past, tokens.shape[1] if isinstance(tokens, Tensor) else None)
+    try:
+        out = own(*args, **kwargs)
+        for tap in taps:
+            out = tap.end(out)
+    except Stop:
+        return Stopped()
+    finally:
+        for tap in taps:
+            tap.over()
+    return out
+
+
+def _open_on(model: nn.Module) -> list[Tap]:
+    return [each for each in LISTENERS.get() if isinstance(each, Tap) and each.anatomy.model is model]
+
+
+def _all_have_what_they_need(model: nn.Module) -> bool:
+    """Whether a run may end here: somebody said so, and nobody waits for anything."""
+    taps = _open_on(model)
+    return any(tap._stop for tap in taps) and not any(tap._missing for tap in taps)
 
 
 def _each(save: Where | Iterable[Where]) -> list[Where]:
@@ -229,102 +346,3 @@ def _pairs(edits: Mapping[Where, Edit] | None) -> Iterable[tuple[Where, Edit]]:
                 f"the edit of {where!r} has to be a function or a tensor; it is a value of type {type(edit).__name__}."
             )
         yield where, edit
-
-
-# -- hooks: what enters or leaves a submodule
-
-
-def _hook_at(module: nn.Module, place: Place, flow: Callable[[Tensor], Tensor]) -> Any:
-    """Replace what enters or leaves ``module`` with what ``flow`` makes of it; other arguments and results pass."""
-
-    def entering(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            return (flow(args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": flow(kwargs["hidden_states"])}
-
-    def leaving(_: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
-        return flow(out) if isinstance(out, Tensor) else (flow(out[0]), *out[1:])
-
-    if place.end == "input":
-        return module.register_forward_pre_hook(entering, with_kwargs=True)
-    return module.register_forward_hook(leaving)
-
-
-def _hook_branching(module: nn.Module, flow: Callable[[Tensor], Tensor]) -> Any:
-    """As above for a tensor that also runs past ``module``: what is to go on is written into the tensor itself."""
-
-    def entering(_: nn.Module, args: tuple[Any, ...]) -> None:
-        copy = args[0].clone()  # what is kept must not change when another tap writes
-        new = flow(copy)
-        if new is not copy or copy.requires_grad:  # with gradients, so that they flow through what is kept
-            args[0].copy_(new)
-
-    return module.register_forward_pre_hook(entering)
-
-
-# -- attention: one function in the library's own registry, and one for its masks, under the same name
-
-_NAME = "interpwidgets_tapped"
-_BEFORE: dict[int, tuple[Any, Any, int]] = {}  # id(config): config, its own implementation, number of open taps
-_LOCK = Lock()
-
-
-@contextmanager
-def _attention_through_taps(configs: list[Any]) -> Iterator[None]:
-    """While at least one tap is open, attention of the models with these configurations comes by `_attention`."""
-    for config in configs:
-        with _LOCK:
-            _, own, count = _BEFORE.get(id(config), (config, config._attn_implementation, 0))
-            _BEFORE[id(config)] = (config, own, count + 1)
-            config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        for config in configs:
-            with _LOCK:
-                _, own, count = _BEFORE.pop(id(config))
-                if count > 1:
-                    _BEFORE[id(config)] = (config, own, count - 1)
-                else:
-                    config._attn_implementation = own
-
-
-def _implementation(config: Any) -> Any:
-    """Which attention is to run: the plain one where a pattern is asked for, else the model's own choice."""
-    if any(tap._wants_pattern(config) for tap in _OPEN.get()):
-        return "eager"
-    _, own, _ = _BEFORE.get(id(config), (config, config._attn_implementation, 0))  # another thread may just have closed
-    return own
-
-
-def _attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, Tensor | None]:
-    """Attention as the library calls it, q, k, v: [batch, head, position, d_head], with the open taps listening."""
-    taps = [(tap, tap._layer_of[module]) for tap in _OPEN.get() if module in tap._layer_of]
-
-    def flow(site: str, tensor: Tensor) -> Tensor:
-        for tap, layer in taps:
-            tensor = tap._flow(site, layer, tensor)
-        return tensor
-
-    q, k, v = (flow(s, x.transpose(1, 2)).transpose(1, 2) for s, x in (("q", query), ("k", key), ("v", value)))
-    implementation = _implementation(module.config)
-    attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_of(module))
-    z, pattern = attend(module, q, k, v, attention_mask, **kwargs)
-    if implementation == "eager":
-        edited = flow("pattern", pattern)
-        if edited is not pattern:
-            per_head = v.repeat_interleave(edited.shape[1] // v.shape[1], dim=1)
-            z = (edited @ per_head).transpose(1, 2)
-    return flow("z", z), pattern
-
-
-def _mask(*args: Any, config: Any, **kwargs: Any) -> Any:
-    """The mask that goes with the attention that is to run."""
-    make = ALL_MASK_ATTENTION_FUNCTIONS.get(_implementation(config))
-    return make(*args, config=config, **kwargs) if make else None
-
-
-AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, _mask)

@@ -13,27 +13,66 @@ from interpwidgets import load
 
 VOCAB, D_MODEL, N_LAYERS, D_MLP, CONTEXT = 97, 48, 3, 80, 64
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-ROPE = {
-    "vocab_size": VOCAB, "hidden_size": D_MODEL, "intermediate_size": D_MLP, "num_hidden_layers": N_LAYERS,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": CONTEXT, **IDS,
-}  # fmt: skip
-BERT = {
+SIZES = {
     "vocab_size": VOCAB, "hidden_size": D_MODEL, "intermediate_size": D_MLP, "num_hidden_layers": N_LAYERS,
     "num_attention_heads": 4, "max_position_embeddings": CONTEXT, **IDS,
 }  # fmt: skip
+GROUPED = {**SIZES, "num_key_value_heads": 2}
+ROPE = {**GROUPED, "head_dim": 16}
+WINDOW = {"sliding_window": 5}
 GPT2 = {"vocab_size": VOCAB, "n_embd": D_MODEL, "n_layer": N_LAYERS, "n_head": 4, "n_positions": CONTEXT, **IDS}
-FAMILIES: dict[str, Callable[..., Any]] = {
-    "gpt2": lambda **more: tf.GPT2LMHeadModel(tf.GPT2Config(**{**GPT2, **more})),
-    "llama": lambda **more: tf.LlamaForCausalLM(
-        tf.LlamaConfig(**{**ROPE, "attention_bias": True, "mlp_bias": True, **more})
+OPT = {**SIZES, "ffn_dim": D_MLP, "word_embed_proj_dim": D_MODEL}
+FALCON = {**SIZES, "ffn_hidden_size": D_MLP, "bias": True}
+CAP = {"attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 16}
+MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "gpt2": (tf.GPT2LMHeadModel, tf.GPT2Config, GPT2),
+    "gpt_neo": (
+        tf.GPTNeoForCausalLM, tf.GPTNeoConfig,
+        {"vocab_size": VOCAB, "hidden_size": D_MODEL, "intermediate_size": D_MLP, "num_layers": 3, "num_heads": 4,
+         "attention_types": [[["global", "local"], 1], [["global"], 1]], "window_size": 5,
+         "max_position_embeddings": CONTEXT, **IDS},
     ),
-    "gemma2": lambda **more: tf.Gemma2ForCausalLM(
-        tf.Gemma2Config(
-            **{**ROPE, "sliding_window": 5, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 16, **more}
-        )
+    "gptj": (tf.GPTJForCausalLM, tf.GPTJConfig, {**GPT2, "rotary_dim": 8}),
+    "gpt_neox": (tf.GPTNeoXForCausalLM, tf.GPTNeoXConfig, SIZES),
+    "gpt_neox sequential": (tf.GPTNeoXForCausalLM, tf.GPTNeoXConfig, {**SIZES, "use_parallel_residual": False}),
+    "opt": (tf.OPTForCausalLM, tf.OPTConfig, OPT),
+    "opt 350m": (
+        tf.OPTForCausalLM, tf.OPTConfig, {**OPT, "do_layer_norm_before": False, "word_embed_proj_dim": 24},
     ),
-    "bert": lambda **more: tf.BertForMaskedLM(tf.BertConfig(**{**BERT, **more})),
-}
+    "bloom": (tf.BloomForCausalLM, tf.BloomConfig, {**SIZES, "n_layer": N_LAYERS, "n_head": 4}),
+    "falcon": (tf.FalconForCausalLM, tf.FalconConfig, {**FALCON, "multi_query": True}),
+    "falcon 40b": (
+        tf.FalconForCausalLM, tf.FalconConfig, {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2},
+    ),
+    "falcon 11b": (
+        tf.FalconForCausalLM, tf.FalconConfig,
+        {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1},
+    ),
+    "falcon rw": (
+        tf.FalconForCausalLM, tf.FalconConfig, {**FALCON, "alibi": True, "multi_query": False, "parallel_attn": False},
+    ),
+    "phi": (tf.PhiForCausalLM, tf.PhiConfig, SIZES),
+    "phi3": (tf.Phi3ForCausalLM, tf.Phi3Config, {**GROUPED, **WINDOW}),
+    "llama": (tf.LlamaForCausalLM, tf.LlamaConfig, {**ROPE, "attention_bias": True, "mlp_bias": True}),
+    "mistral": (tf.MistralForCausalLM, tf.MistralConfig, {**ROPE, **WINDOW}),
+    "qwen2": (tf.Qwen2ForCausalLM, tf.Qwen2Config, GROUPED),
+    "qwen3": (tf.Qwen3ForCausalLM, tf.Qwen3Config, ROPE),
+    "gemma2": (tf.Gemma2ForCausalLM, tf.Gemma2Config, {**ROPE, **WINDOW, **CAP}),
+    "gemma3": (tf.Gemma3ForCausalLM, tf.Gemma3TextConfig, {**ROPE, **WINDOW, "query_pre_attn_scalar": 16}),
+    "olmo2": (tf.Olmo2ForCausalLM, tf.Olmo2Config, GROUPED),
+    "bert": (tf.BertForMaskedLM, tf.BertConfig, SIZES),
+    "roberta": (tf.RobertaForMaskedLM, tf.RobertaConfig, {**SIZES, "pad_token_id": 1, "bos_token_id": 0}),
+    "distilbert": (
+        tf.DistilBertForMaskedLM, tf.DistilBertConfig,
+        {"vocab_size": VOCAB, "dim": D_MODEL, "hidden_dim": D_MLP, "n_layers": N_LAYERS, "n_heads": 4,
+         "max_position_embeddings": CONTEXT, **IDS},
+    ),
+    "vit": (
+        tf.ViTForImageClassification, tf.ViTConfig,
+        {"hidden_size": D_MODEL, "intermediate_size": D_MLP, "num_hidden_layers": N_LAYERS, "num_attention_heads": 4,
+         "image_size": 24, "patch_size": 8},
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,7 +87,8 @@ def build() -> Callable[..., Any]:
 
     def build(family: str, seed: int = 0, **config: Any) -> Any:
         torch.manual_seed(seed)
-        model = FAMILIES[family](**config).eval()
+        model_class, config_class, values = MODELS[family]
+        model = model_class(config_class(**{**values, **config})).eval()
         with torch.no_grad():
             for weight in model.parameters():
                 weight.add_(0.1 * torch.randn_like(weight))
@@ -57,8 +97,14 @@ def build() -> Callable[..., Any]:
     return build
 
 
-@pytest.fixture(params=[*FAMILIES])
+@pytest.fixture(params=["gpt2", "llama", "gemma2", "bert"])
 def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> Any:
+    return build(request.param)
+
+
+@pytest.fixture(params=[*MODELS])
+def any_model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> Any:
+    """A model of every family in the table, and of its variants."""
     return build(request.param)
 
 
@@ -66,6 +112,14 @@ def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> Any:
 def ids() -> torch.Tensor:
     """Two texts of ten tokens."""
     return torch.randint(3, VOCAB, (2, 10), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def inputs(any_model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What ``any_model`` reads: two texts of ten tokens, or two images of nine patches."""
+    if any_model.config.model_type == "vit":
+        return {"pixel_values": torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))}
+    return {"input_ids": ids}
 
 
 @pytest.fixture(scope="session")

@@ -116,17 +116,6 @@ def test_without_patterns_the_model_runs_its_own_attention_to_the_last_bit(model
         assert torch.equal(model(ids).logits, expected)
 
 
-def test_the_facts_of_a_model(build: Any) -> None:
-    families = set(FAMILIES) - {"attention_only", "modular"}  # our own: test_attention_only.py, test_modular.py
-    facts = {name: anatomy(build(name)) for name in families}
-    assert {n: (f.n_layers, f.n_heads, f.n_kv_heads, f.d_head, f.max_context, f.causal) for n, f in facts.items()} == {
-        "gpt2": (3, 4, 4, 12, 64, True),
-        "llama": (3, 4, 2, 16, 64, True),
-        "gemma2": (3, 4, 2, 16, 64, True),
-        "bert": (3, 4, 4, 12, 64, False),
-    }
-
-
 def test_gemma_looks_no_further_back_than_its_window_in_every_other_layer(build: Any, ids: torch.Tensor) -> None:
     pattern = kept(build("gemma2"), ids)["pattern"]
     too_far = torch.ones(10, 10).tril(-5).bool()
@@ -179,14 +168,6 @@ def test_the_identities_hold_for_models_of_any_size(build: Any, data: st.DataObj
         if family != "bert":
             total = tap["resid_pre"] + tap["attn_out"] + tap["mlp_out"]
             torch.testing.assert_close(total, tap["resid_post"], **CLOSE)
-
-
-def test_taps_listen_while_a_model_generates(demo: Any) -> None:
-    inputs = demo.tokenizer("Lily found a map. Lily", return_tensors="pt")
-    with Tap(demo, "pattern") as tap:
-        out = demo.generate(**inputs, max_new_tokens=3, do_sample=False)
-    assert demo.tokenizer.decode(out[0, -3:]) == " found a map"
-    assert tap["pattern", 1].shape == (1, 4, 1, out.shape[1] - 1)  # the last step: one query, every key
 
 
 # -- what is changed
@@ -490,16 +471,10 @@ def test_a_tap_is_opened_once_at_a_time(build: Any) -> None:
 
 def test_models_whose_insides_are_unknown_are_refused(build: Any) -> None:
     mamba = tf.MambaForCausalLM(tf.MambaConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, state_size=2))
-    opt = tf.OPTModel(
-        tf.OPTConfig(
-            vocab_size=9, hidden_size=8, ffn_dim=8, num_hidden_layers=1, num_attention_heads=2, word_embed_proj_dim=8
-        )
-    )
     for model, sentence in {
         nn.Linear(2, 2): "expected a Hugging Face transformer.*got a Linear",
         "gpt2": "got a str",
         mamba: r"MambaForCausalLM \(mamba\) has no attention heads",
-        opt: "family 'opt', which has no row in interpwidgets/models/families.py",
     }.items():
         with pytest.raises(UnknownModelError, match=sentence):
             Tap(model, "pattern")

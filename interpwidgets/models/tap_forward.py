@@ -1,0 +1,80 @@
+"""Stand around the forward of a module for a while, for all who want to at once.
+
+    with around(module, run):            # run(module, own_forward, args, kwargs) -> what the module returns
+        model(**inputs)
+
+Threads may open and close this in any order: the first one puts ``run`` in place, and the last one takes it away.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from threading import Lock
+from typing import Any
+
+from torch import nn
+
+from interpwidgets._errors import Told
+
+Run = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+_COUNTS: dict[nn.Module, int] = {}
+_LOCK = Lock()
+
+
+@contextmanager
+def around(module: nn.Module, run: Run) -> Iterator[None]:
+    """While this holds, calls of ``module`` go through ``run``; one ``run`` for each module."""
+    with _LOCK:
+        _COUNTS[module] = _COUNTS.get(module, 0) + 1
+        if _COUNTS[module] == 1:
+            _put(module, run)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _COUNTS[module] -= 1
+            if not _COUNTS[module]:
+                del _COUNTS[module]
+                _take_away(module)
+
+
+def _put(module: nn.Module, run: Run) -> None:
+    own = module.forward
+
+    @wraps(own)  # the library asks forward for its signature
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return run(module, own, args, kwargs)
+
+    forward.__dict__["before"] = vars(module).get("forward")  # there is one where somebody else stands around it, too
+    vars(module)["forward"] = forward
+
+
+def _take_away(module: nn.Module) -> None:
+    before = vars(module).pop("forward").__dict__["before"]
+    if before is not None:
+        vars(module)["forward"] = before
+
+
+# -- a run that ends early
+
+
+class Stop(Told, RuntimeError):
+    """Everything that was asked for has been seen. `Stopped` comes back in its place, so that nobody meets it."""
+
+    def __init__(self) -> None:
+        super().__init__("this tap ends the runs of the model that it was opened on early; run that very model.")
+
+
+class StoppedError(Told, AttributeError):
+    """What a run that ended early was asked for, although it never came to that."""
+
+
+class Stopped:
+    """What a model returns from a run that ended early: nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise StoppedError(
+            f"this run stopped once the tap had all it asked for (stop=True), so there is no {name!r}; read the tap, "
+            "or open it without stop."
+        )

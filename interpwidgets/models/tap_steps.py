@@ -1,0 +1,51 @@
+"""What a tap keeps of one site: of one run, or of the runs that went on with the keys and values of the one before.
+
+    kept = Kept("pattern")
+    kept.add(pattern, start=0, stop=7)      # [batch, head, 7, 7]: the prompt
+    kept.add(pattern, start=7, stop=8)      # [batch, head, 1, 8]: one token more
+    kept.joined()                           # [batch, head, 8, 8]: as one run over all eight would have had it
+
+Positions of the text count from 0; a run brings those from ``start`` to ``stop``.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+@dataclass
+class Kept:
+    """The tensors of one site in one layer, a run each."""
+
+    site: str
+    runs: list[tuple[Tensor, int]] = field(default_factory=list)  # the tensor, and where its run stopped
+
+    def add(self, value: Tensor, start: int, stop: int) -> None:
+        """One more run. Of keys and values only what is new is kept: the others come with every run."""
+        if self.site in ("k", "v") and self.runs:
+            end = min(stop, value.shape[1])  # a cache may be longer than the text, or hold the end of it alone
+            value = value[:, end - (stop - start) : end].clone()
+        self.runs.append((value, stop))
+
+    def joined(self) -> Tensor:
+        """All runs as one: along positions, and in a pattern along queries, with zeros for keys that a query lacked."""
+        if len(self.runs) == 1:
+            return self.runs[0][0]
+        if self.site == "pattern":
+            total = self.runs[-1][1]
+            return torch.cat([_columns(pattern, stop, total) for pattern, stop in self.runs], dim=2)
+        first, stop = self.runs[0]
+        first = first[:, :stop] if self.site in ("k", "v") else first
+        return torch.cat([first, *(value for value, _ in self.runs[1:])], dim=1)
+
+
+def _columns(
+    pattern: Float[Tensor, "batch head query key"], stop: int, total: int
+) -> Float[Tensor, "batch head query total"]:
+    """``pattern`` with a column for every position: its keys are the last ones up to ``stop``."""
+    pattern = pattern[..., :stop]
+    keys = pattern.shape[-1]
+    return pad(pattern, (stop - keys, total - stop))
