@@ -60,8 +60,9 @@ class Owned:
 _CANVAS = re.compile(r"(?P<name>.*?)(?P<late>_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<sent>.+)", re.DOTALL)
 _CANVAS_ANONYMOUS = re.compile(r"(?P<late>LATE_)?anon_(?P<user>\w+?)_(?P<file>\d+)_(?P<sent>.+)", re.DOTALL)
 _CANVAS_TEXT = re.compile(r"(?P<name>.*?)(?P<late>_LATE)?_(?P<user>\d+)_(?P<sent>(?:text|link)\.html)", re.DOTALL)
-_MOODLE = re.compile(
-    r"(?P<name>.+?)_(?P<user>\d+)_assignsubmission_(?P<kind>file|onlinetext)(?:_(?P<sent>.*))?", re.DOTALL
+_MOODLE = re.compile(r"(?P<name>.+?)_(?P<user>\d+)_assignsubmission_(?:file|onlinetext)_?", re.DOTALL)
+_MOODLE_FLAT = re.compile(  # Moodle puts spaces for the _ of a name, so nobody's own file can look like another's here
+    r"(?P<name>[^_]+)_(?P<user>\d+)_assignsubmission_(?:file|onlinetext)_(?P<sent>.+)", re.DOTALL
 )
 _AGAIN = re.compile(r"(?P<name>.*?)(?:-(?P<dash>\d{1,2})| ?\((?P<bracket>\d{1,2})\))?(?P<end>(?:\.\w+)*)", re.DOTALL)
 _NBGRADER = frozenset({"submitted", "source", "release", "autograded", "feedback", "solution", "downloaded"})
@@ -71,8 +72,8 @@ METADATA = "submission_metadata.yml"
 
 def of_file(name: str) -> Owned | None:
     """Whose a file at the top of a class download is, if Canvas or Moodle named it."""
-    if found := _MOODLE.fullmatch(name):
-        return Owned(_moodle(found), found["sent"] or name, attempt=(_again(found["sent"] or ""),))
+    if found := _MOODLE_FLAT.fullmatch(name):
+        return Owned(_moodle(found), found["sent"], attempt=(_again(found["sent"]),))
     if found := _CANVAS_ANONYMOUS.fullmatch(name) or _CANVAS.fullmatch(name):
         attempt = (int(found["file"]), _again(found["sent"]))
         return Owned(_canvas(found), found["sent"], bool(found["late"]), attempt)
@@ -84,7 +85,7 @@ def of_file(name: str) -> Owned | None:
 def of_folder(name: str) -> Owned | None:
     """Whose a folder at the top of a class download is, if Moodle named it."""
     found = _MOODLE.fullmatch(name)
-    return Owned(_moodle(found), name) if found and not found["sent"] else None
+    return Owned(_moodle(found), name) if found else None
 
 
 def plain(name: str, login: bool = False) -> Owned:
