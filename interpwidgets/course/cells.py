@@ -6,6 +6,7 @@
 
 In both notebooks the cells are called ``ex-05-2``, ``ex-05-2-check``, ``ex-05-A`` (an id of a cell has no dots) and
 carry nbgrader's metadata, schema 3: answers as solution cells, checks as locked tests with the points of the exercise.
+So ``nbgrader generate_assignment`` works on the solved notebooks (tests/course/test_nbgrader.py).
 The text above an answer ends in its points, minutes and lines, taken from the `Exercise`.
 """
 
@@ -49,6 +50,8 @@ def furnish(cells: list[Any], number: str, where: str, unsolved: Callable[[str, 
             _answer_cell(cell, exercises[cell.id], f"{where}, cell {cell.id!r}", unsolved)
             _tell(cells[at - 1] if at else None, exercises[cell.id], where)
     for name, cell in marked.items():
+        if name in questions:  # where another program takes the answer out, the call to fill in stays to be seen
+            cell.source = f"# {_question_call(name)}\n{cell.source}"
         exercise = exercises.get(name.removesuffix("-check"))
         if exercise and name.endswith("-check") and f'check("{exercise.id}", ' not in cell.source:
             raise CourseError(f'{where}: the cell {name!r} should call check("{exercise.id}", {exercise.name}).')
@@ -104,8 +107,11 @@ def _tell(before: Any, exercise: Exercise, where: str) -> None:
     before.source = f"{before.source.rstrip()}\n\n*Exercise {exercise.id} · {points} · {minutes} · {lines}*"
 
 
+def _question_call(name: str) -> str:
+    return f'answer("{name}", ...)'
+
+
 def question_stub(name: str, lines: Sequence[str]) -> list[str]:
     """A question's cell as the learner gets it: the call with ``...`` where the answer goes."""
-    call = f'answer("{name}", ...)'
     kept = [line for line in lines if line.strip() != "raise NotImplementedError" and "answer(" not in line]
-    return [*kept, call]
+    return [*kept, _question_call(name)]
