@@ -1,7 +1,7 @@
 """Teachers with nbgrader make their release from our solved notebooks: answers go, checks are locked, points are right.
 
-The rules are those of nbgrader 0.9.6 (nbgraderformat/v3.json, v3.py; preprocessors/clearsolutions.py). Where nbgrader is
-installed (on the PATH; it need not be this environment), it says itself what it thinks.
+The rules are those of nbgrader 0.9.6 (nbgraderformat/v3.json, v3.py; preprocessors/clearsolutions.py). Where nbgrader
+is installed (on the PATH; it need not be this environment), it says itself what it thinks.
 """
 
 import re
