@@ -1326,6 +1326,6 @@ FOLD_NORM = Exercise(
         "not depend on n.",
         "new W = W, each row times the weight of that input\nnew b = the norm's bias through the old W, plus b",
     ],
-    first_step="Let n be all zeros. What comes out?",
+    first_step="Let n be all zeros, and write down what comes out.",
     accepted=[_fold_with_loops, _fold_with_einsum, _fold_with_diag],
 )
