@@ -1,4 +1,4 @@
-"""The command ``interpwidgets``: learn, run, export, doctor, and build for those who write chapters.
+"""The command ``interpwidgets``: learn, run, export, grade, doctor, and build for those who write chapters.
 
     interpwidgets learn
     interpwidgets run 00 -p SENTENCE "Tom saw a cat. Tom saw a dog."
@@ -18,6 +18,7 @@ import click
 from interpwidgets import _urls
 from interpwidgets._version import __version__
 from interpwidgets.course import CourseError
+from interpwidgets.grading.commands import grade
 from interpwidgets.zoo.commands import zoo
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -35,6 +36,7 @@ def main() -> None:
     """
 
 
+main.add_command(grade)
 main.add_command(zoo)
 
 

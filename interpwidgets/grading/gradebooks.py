@@ -39,12 +39,13 @@ from interpwidgets.grading.roster import Roster
 UNSAFE = "Graded with --unsafe: learner code ran without a sandbox, so these points can be forged."
 
 _ASSIGNMENT = re.compile(r"(.*?)\s*\((\d+)\)\s*")
-_ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
+_ACTIVE = ("=", "+", "-", "@")
 
 
 def safe(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_ACTIVE) else cell
+    """A cell of one line that no spreadsheet takes for a formula."""
+    plain = re.sub(r"[\x00-\x1f\x7f]+", " ", cell)
+    return f"'{plain}" if plain.lstrip().startswith(_ACTIVE) else plain
 
 
 # -- which column takes what --------------------------------------------------------------------------------------
@@ -124,8 +125,8 @@ def write(out: Path, batch: Batch, grades: Sequence[Grade], roster: Roster | Non
     """Write every gradebook that these grades can fill; the sentences say what a teacher should know about them."""
     unsafe = any(grade.unsafe for grade in grades)
     lead = "unsafe-" if unsafe else ""  # a file without room for a remark has it in its name
-    write_whole(out / "grades.csv", _table(grades, batch).encode("utf-8-sig"))
-    write_whole(out / f"{lead}nbgrader.csv", _nbgrader(grades).encode())
+    write_whole(out / "grades.csv", _table(grades, batch).encode("utf-8-sig", "replace"))
+    write_whole(out / f"{lead}nbgrader.csv", _nbgrader(grades).encode("utf-8", "replace"))
     for grade in grades:
         if grade.graded:
             folder = f"{batch.file_name(grade.student)}-{grade.chapter}"

@@ -86,11 +86,15 @@ class Died(Exception):
     """The process ended, or had to be ended, before it answered; the message completes "it ..."."""
 
 
+def command(unsafe: bool) -> list[str]:
+    """How the process that grades is started."""
+    return [sys.executable, "-m", "interpwidgets.grading.worker", *(["--unsafe"] if unsafe else [])]
+
+
 class Worker:
     """The process that grades. Not for two threads at once; ``end`` may be called from any thread."""
 
     def __init__(self, unsafe: bool, limit: float = LIMIT) -> None:
-        self._command = [sys.executable, "-m", "interpwidgets.grading.worker", *(["--unsafe"] if unsafe else [])]
         self.unsafe = unsafe
         self._limit = limit
         self._process: subprocess.Popen[bytes] | None = None
@@ -150,7 +154,7 @@ class Worker:
                 raise Died("was told to end")
             self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
             self._process = subprocess.Popen(
-                self._command,
+                command(self.unsafe),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
