@@ -36,7 +36,10 @@ _AROUND = 4  # lines shown on each side of the one where it stopped
 _SAID = 300  # characters of an exception's message
 _OURS = str(Path(__file__).resolve().parent.parent)
 _LIBRARIES = tuple(
-    {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    {
+        *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(str(Path(place).resolve()) for place in sys.path if place.endswith("-packages")),
+    }
 )
 
 
@@ -63,8 +66,8 @@ class Stopped:
 
     @property
     def final(self) -> bool:
-        """True if time, memory or the process itself came to an end."""
-        return not {"TimeUp", "SystemExit", "MemoryError"}.isdisjoint(self.names)
+        """True if time, memory or the process itself came to an end ("Lost": nobody is left to ask)."""
+        return not {"TimeUp", "SystemExit", "MemoryError", "Lost"}.isdisjoint(self.names)
 
 
 @dataclass

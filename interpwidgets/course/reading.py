@@ -93,12 +93,18 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
     ("AssertionError", r"", "An assert of yours does not hold for this input."),
     ("NotImplementedError", r"", "Something that you call is not there for this kind of input."),
     ("SystemExit", r"", "Your code asks Python to end. A function hands back its result with return."),
+    ("RuntimeError", r"can't allocate memory", "This needs more memory than there is. Is an axis larger than you meant?"),
+    ("TooLarge", r"", "What comes back is far larger than any result that is asked. Is an axis larger than you meant?"),
+    ("Garbled", r"", "What came from the process that ran this code was not what the grader sends and reads."),
+    ("Killed", r"", "The process that ran this code did not live to answer."),
 ]
 
 
 def stopped(error: Stopped, seconds: float) -> Failure:
     """The report on code that raised, or that did not end within ``seconds``."""
     where = f"in your line {error.at}." if error.at is not None else "before your first line."
+    if "Lost" in error.names:
+        where = "somewhere in your code."
     if error.name == "TimeUp":
         stop = Stop(error.lines, error.at, "No end", f"stopped after {seconds:.3g} seconds")
         told = "Either a loop there never ends, or it does far more work than is needed."

@@ -1,19 +1,18 @@
 """What the exercises of chapter 01 are checked on.
 
 Inputs come from a seed, on the processor, and then go to the device: the same numbers everywhere. Sizes of different
-axes are different numbers, so that a mixed-up axis shows. `Machine` is a model of four modules for exercises about
-hooks: one of its modules returns a tuple, and it can be told to stop half way.
+axes are different numbers, so that a mixed-up axis shows. The models that exercises hand over are in `stage`.
 """
 
 from collections.abc import Callable
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpwidgets.course.exercise import Arguments
+from interpwidgets.exercises.ch01.stage import Machine
 from interpwidgets.models.load import load
 
 Make = Callable[[int, torch.device], Arguments]
@@ -92,63 +91,7 @@ def story() -> tuple[Any, Tensor]:
 # -- a model to hang hooks on ----------------------------------------------------------------------------------------
 
 
-class Mixer(nn.Module):
-    """Means over earlier positions; like the attention of the library it returns a tuple."""
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.out = nn.Linear(d_model, d_model)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        steps = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
-        means = x.cumsum(1) / steps
-        return self.out(means), means.tanh(), means.flip(-1)
-
-
-class Stop(nn.Module):
-    """Passes everything on, or stops the whole run."""
-
-    stops = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.stops:
-            raise RuntimeError("this model was told to stop here")
-        return x
-
-
-class Machine(nn.Module):
-    """embed, mixer, mlp, stop, unembed: what a model has, in the smallest size."""
-
-    def __init__(self, vocab: int = 11, d_model: int = 6) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(vocab, d_model)
-        self.mixer = Mixer(d_model)
-        self.mlp = nn.Sequential(nn.Linear(d_model, 8), nn.ReLU(), nn.Linear(8, d_model))
-        self.stop = Stop()
-        self.unembed = nn.Linear(d_model, vocab)
-
-    def forward(self, tokens: Tensor) -> Any:
-        x = self.embed(tokens)
-        mixed = self.mixer(x)  # whatever a hook has made of it: what is missing is not added
-        parts = [mixed] if isinstance(mixed, Tensor) else mixed
-        x = x + sum(part / (at + 1) for at, part in enumerate(parts))
-        x = x + self.mlp(x)
-        return SimpleNamespace(logits=self.unembed(self.stop(x)))
-
-
 def machine(seed: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Machine:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Machine().to(device, dtype)
-
-
-def hooks(model: nn.Module) -> int:
-    """How many hooks hang on a model."""
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
-
-
-def unhooked(model: nn.Module) -> None:
-    """Take away whatever hooks an answer has left."""
-    for module in model.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()

@@ -2,56 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from interpwidgets.course.exercise import Answer, Arguments, Case, Exercise, Mistake, Property
-from interpwidgets.exercises.ch01.inputs import Machine, Make, hooks, machine, on, some_tokens, unhooked
+from interpwidgets.course.exercise import Arguments, Case, Exercise, Mistake, Property
+from interpwidgets.exercises.ch01.inputs import Make, machine, on, some_tokens
+from interpwidgets.exercises.ch01.stage import (
+    AFTER_A_STOP,
+    LEFT,
+    WHOLE,
+    Bigram,
+    Edit,
+    OnlyTheLastPlace,
+    Shifted,
+    ToZero,
+    changed,
+    recorded,
+    trained,
+    unhooked,
+)
 from interpwidgets.methods.hooks import record, run_edited
 from interpwidgets.methods.training import training_step
 
-Edit = Callable[[Tensor], Tensor]
-
 # -- what a run leaves behind ----------------------------------------------------------------------------------------
-
-LEFT, AFTER_A_STOP, WHOLE = "hooks left", "hooks left after a stop", "the whole object"
-
-
-def _stopped(model: Machine, call: Callable[[], Any]) -> int:
-    """How many hooks hang on the model after a run that stops half way; they are taken away."""
-    model.stop.stops = True
-    try:
-        call()
-    except RuntimeError:
-        pass
-    finally:
-        model.stop.stops = False
-    left = hooks(model)
-    unhooked(model)
-    return left
-
-
-def recorded(answer: Answer, model: Machine, tokens: Tensor, names: Sequence[str]) -> Any:
-    """What was kept, and how many hooks were left, after a run and after one that stopped."""
-    kept = answer(model, tokens, names)
-    left = hooks(model)
-    unhooked(model)
-    after_a_stop = _stopped(model, lambda: answer(model, tokens, names))
-    return {**kept, LEFT: left, AFTER_A_STOP: after_a_stop} if type(kept) is dict else kept
-
-
-def changed(answer: Answer, model: Machine, tokens: Tensor, name: str, edit: Edit) -> Any:
-    """The logits of an edited run, whether they came in the model's own object, and how many hooks were left."""
-    out = answer(model, tokens, name, edit)
-    left = hooks(model)
-    unhooked(model)
-    after_a_stop = _stopped(model, lambda: answer(model, tokens, name, edit))
-    whole = int(hasattr(out, "logits"))
-    return {"logits": getattr(out, "logits", out), WHOLE: whole, LEFT: left, AFTER_A_STOP: after_a_stop}
 
 
 def _none_left(arguments: Arguments, result: Any) -> str | None:
@@ -300,16 +276,7 @@ def _cut(model: Any, tokens: Tensor, name: str, edit: Edit, wrap: Callable[[Tens
         return model(tokens)
 
 
-def _to_zero(x: Tensor) -> Tensor:
-    return torch.zeros_like(x)
-
-
-def _shifted(x: Tensor) -> Tensor:
-    return 2 * x + 1
-
-
-def _only_the_last_place(x: Tensor) -> Tensor:
-    return torch.cat([x[:, :-1], -x[:, -1:]], 1)
+_to_zero, _shifted, _only_the_last_place = ToZero(), Shifted(), OnlyTheLastPlace()
 
 
 def _edit_case(name: str, edit: Edit, batch: int = 2, n: int = 4, dtype: torch.dtype = torch.float32) -> Make:
@@ -401,28 +368,6 @@ RUN_EDITED = Exercise(
 )
 
 # -- 01.17 training_step ---------------------------------------------------------------------------------------------
-
-
-class Bigram(nn.Module):
-    """Guesses the next token from the current one: the smallest language model."""
-
-    def __init__(self, vocab: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(vocab, vocab)
-
-    def forward(self, tokens: Tensor) -> Any:
-        return SimpleNamespace(logits=self.table(tokens))
-
-
-def trained(answer: Answer, model: Any, tokens: Tensor, lr: float, steps: int) -> Any:
-    """The loss of each step and the weights after the last, of a copy of the model."""
-    model = deepcopy(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    with torch.enable_grad():
-        losses = [answer(model, tokens, optimizer) for _ in range(steps)]
-    if not all(isinstance(loss, Tensor) for loss in losses):
-        return losses[0]
-    return {"loss": torch.stack([loss.detach() for loss in losses]), "weights": model.table.weight.detach()}
 
 
 def _train_with_gather(model: Any, tokens: Tensor, optimizer: Any) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from interpwidgets.course.exercise import Arguments, Case, Exercise, Mistake, Property
 from interpwidgets.exercises.ch02.inputs import Make, drawn, laid_out, on, placed, randn
+from interpwidgets.exercises.ch02.stage import AsItIs, Unembedding
 from interpwidgets.methods.lens_steps import ablate_direction, lens_bias, train_translator, translate
 
 # -- 02.9 translate --------------------------------------------------------------------------------------------------
@@ -84,6 +85,7 @@ TRANSLATE = Exercise(
 )
 
 # -- 02.10 train_translator ------------------------------------------------------------------------------------------
+
 
 Readout = Callable[[Tensor], Tensor]
 
@@ -186,11 +188,7 @@ def _training_case(
     rows: int, d: int, vocab: int, steps: int, rate: float, norm: bool = False, dtype: torch.dtype = torch.float64
 ) -> Make:
     def make(seed: int, device: torch.device) -> Arguments:
-        W_U = randn(seed + 5, d, vocab, dtype=dtype).to(device)
-
-        def readout(x: Tensor) -> Tensor:
-            return (torch.nn.functional.layer_norm(x, x.shape[-1:]) if norm else x) @ W_U
-
+        readout = Unembedding(randn(seed + 5, d, vocab, dtype=dtype).to(device), norm)
         residual = randn(seed, rows, d, dtype=dtype)
         end = residual.roll(1, -1) + 0.5 + 0.3 * randn(seed + 9, rows, d, dtype=dtype)
         return (*on(device, residual, end), readout, steps, rate)
@@ -199,7 +197,7 @@ def _training_case(
 
 
 def _simple(seed: int, device: torch.device) -> Arguments:
-    return (*on(device, torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])), lambda x: x, 1, 1.0)
+    return (*on(device, torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])), AsItIs(), 1, 1.0)
 
 
 TRAIN_TRANSLATOR = Exercise(

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpwidgets.course.compare import kind
-from interpwidgets.course.exercise import Answer, Arguments, Case, Exercise, Mistake, Property
+from interpwidgets.course.exercise import Arguments, Case, Exercise, Mistake, Property
 from interpwidgets.data.repeats import repeated_tokens
 from interpwidgets.exercises.ch05.inputs import (
     PERIOD,
@@ -24,6 +23,7 @@ from interpwidgets.exercises.ch05.inputs import (
     transposed,
     words_again,
 )
+from interpwidgets.exercises.ch05.stage import ranked
 from interpwidgets.methods.induction import (
     duplicate_token_score,
     find_induction_heads,
@@ -629,68 +629,8 @@ PREFIX_MATCHING_SCORE = Exercise(
 # -- 05.13 find_induction_heads --------------------------------------------------------------------------------------
 
 
-def ranked(answer: Answer, model: Any, tokens: Tensor, threshold: float) -> Tensor:
-    """A list of heads as a table [layer, head]: 1 for the first of the list, 2 for the second, 0 for all others.
-
-    What is no such list becomes one negative number everywhere, by the kind of trouble. ``table.trouble`` and
-    ``table.twice`` hold what `IS_A_LIST` and `EACH_ONCE` have to say about it, in a sentence.
-    """
-    found = answer(model, tokens, threshold)
-    parts = anatomy(model)
-    table = torch.zeros(parts.n_layers, parts.n_heads, dtype=torch.long, device=tokens.device)
-    code, trouble = _no_list_of_heads(found, parts.n_layers, parts.n_heads)
-    twice = ""
-    if trouble:
-        table.fill_(code)
-        found = []
-    for rank, place in enumerate(found, start=1):
-        layer, head = map(int, place)
-        if table[layer, head]:
-            twice = twice or f"L{layer} H{head} stands in your list more than once."
-        table[layer, head] = rank
-    table.trouble, table.twice = trouble, twice  # type: ignore[attr-defined]
-    return table
-
-
-def _no_list_of_heads(found: Any, n_layers: int, n_heads: int) -> tuple[int, str]:
-    """What is wrong with a result as a list of pairs (layer, head): a negative number and a sentence, or 0 and ""."""
-    asked = "a list of pairs (layer, head) is asked."
-    if found is None:
-        return -1, f"Your function returns None; {asked}"
-    if isinstance(found, Tensor):
-        return -2, f"Your function returns a tensor of shape {list(found.shape)}; {asked}"
-    if isinstance(found, tuple) and len(found) == 2 and all(map(_whole, found)):
-        return -3, f"Your function returns a single pair; {asked} One pair goes into a list too."
-    if not isinstance(found, list | tuple):
-        return -3, f"Your function returns {kind(found)}; {asked}"
-    for at, place in enumerate(found):
-        if not isinstance(place, tuple | list):
-            advice = " `.tolist()` makes lists of a tensor." if isinstance(place, Tensor) else ""
-            return -4, f"Item {at} of your list is {kind(place)}; {asked}{advice}"
-        if len(place) != 2:
-            return -5, f"Item {at} of your list has {len(place)} parts; a pair (layer, head) has two."
-        if not all(map(_whole, place)):
-            return (
-                -6,
-                f"Item {at} of your list holds {kind(place[0])} and {kind(place[1])}; two whole numbers are asked.",
-            )
-        layer, head = map(int, place)
-        if not (0 <= layer < n_layers and 0 <= head < n_heads):
-            return -7, (
-                f"There is no L{layer} H{head} in a model of {n_layers} layers of {n_heads} heads. "
-                "Is each pair (layer, head), in this order?"
-            )
-    return 0, ""
-
-
 def _twice(arguments: Arguments, result: Any) -> str | None:
     return getattr(result, "twice", "") or None
-
-
-def _whole(number: Any) -> bool:
-    if isinstance(number, Tensor):
-        return number.dim() == 0 and not number.is_floating_point()
-    return isinstance(number, int) and not isinstance(number, bool)
 
 
 IS_A_LIST = Property("a list of pairs (layer, head)", lambda arguments, result: getattr(result, "trouble", "") or None)
