@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from interpwidgets import _urls
 from interpwidgets._version import __version__
 from interpwidgets.course import CourseError
 
@@ -111,8 +112,8 @@ def _allowed(unsafe: bool, elsewhere: bool) -> None:
         click.secho(_WARNING, fg="yellow", err=True)
     elif not elsewhere and (reason := sandbox.refusal()):
         raise CourseError(
-            f"{reason}\nThe recipe of a container in which it works is in {CONTAINER} of our repository; "
-            "--unsafe grades without a sandbox, and is written on every grade."
+            f"{reason}\nThe recipe of a container in which it works is in {CONTAINER} of the repository, "
+            f"{_urls.REPOSITORY}. --unsafe grades without a sandbox, and is written on every grade."
         )
 
 

@@ -146,7 +146,13 @@ class Worker:
         if not line.endswith(b"\n"):
             late = time.monotonic() - begin >= self._limit
             raise Died(f"did not finish within {self._limit:.0f} s" if late else self._last_words(process))
-        return Grade.from_json(line.decode())
+        try:
+            grade = Grade.from_json(line.decode())
+        except ValueError:  # a `GradeError` is one
+            raise Died("answered what is no grade") from None
+        if (grade.student, grade.chapter, grade.notebook) != (task.student, task.chapter, task.digest):
+            raise Died("answered for another submission")
+        return grade
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._changing:
