@@ -1,48 +1,27 @@
 """Chapter 01 keeps its word: what its text says about the models is what its cells find."""
 
 import math
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from time import monotonic
+from collections.abc import Callable
 from typing import Any
 
-import nbformat
 import pytest
 import torch
 
-from interpwidgets.course.chapters import find
-from interpwidgets.course.run import run
 from interpwidgets.exercises.ch01 import EXERCISES, QUESTIONS
-
-ROOT = Path(__file__).parents[2]
-STORIES = Path(os.environ.get("INTERPWIDGETS_STORIES260K", ROOT.parent / "shared/models/stories260K"))
-
-
-def cells(shelf: Any, kind: str) -> dict[str, str]:
-    found = nbformat.read(find("01", shelf), as_version=4).cells
-    return {cell.id: re.sub(r"(?m)^    %pip.*$", "    pass", cell.source) for cell in found if cell.cell_type == kind}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_progress_and_one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INTERPWIDGETS_HOME", str(tmp_path_factory.mktemp("home")))
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(before)
+from interpwidgets.exercises.ch01.inputs import TEXT
+from interpwidgets.methods.transformer import count_parameters, gpt, opened
+from interpwidgets.models.load import load
 
 
 @pytest.fixture(scope="module")
-def names() -> dict[str, Any]:
+def names(solved: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """What the cells of the solved chapter leave behind, run one after the other."""
-    torch.manual_seed(0)
-    found: dict[str, Any] = {}
-    for source in cells("solutions", "code").values():
-        exec(source, found)
-    return found
+    return solved("01")
+
+
+def test_it_has_seventeen_exercises_and_three_questions() -> None:
+    assert (len(EXERCISES), len(QUESTIONS)) == (17, 3)
 
 
 # -- the claims, in the order of the chapter -------------------------------------------------------------------------
@@ -141,66 +120,40 @@ def test_a_few_seconds_of_training_go_half_of_the_way(names: dict[str, Any]) -> 
     assert names["young_gap"] < 1e-4
 
 
-def test_the_first_screen_counts_right() -> None:
-    text = "\n".join(cells("chapters", "markdown").values())
-    assert f"{len(EXERCISES)} exercises, {len(QUESTIONS)} questions" in text
-    hours, minutes = map(int, re.search(r"(\d) h (\d+) min", text).groups())  # type: ignore[union-attr]
-    assert 0 <= 60 * hours + minutes - sum(exercise.minutes for exercise in EXERCISES) <= 40
-
-
-# -- solved and unsolved ---------------------------------------------------------------------------------------------
-
-
-def test_every_check_of_the_solved_chapter_passes(names: dict[str, Any]) -> None:
-    for exercise in EXERCISES:
-        verdict = names["check"](exercise.id, names[exercise.name])
-        assert verdict.passed, (exercise.id, verdict.headline)
-
-
-def test_every_answer_of_the_solved_chapter_is_right(names: dict[str, Any]) -> None:
-    code = cells("solutions", "code")
-    for question in QUESTIONS:
-        assert eval(re.search(r"answer\(.*\)", code[f"ex-{question.id.replace('.', '-')}"])[0], names).right  # type: ignore[index]
-
-
-def test_every_check_of_the_unsolved_chapter_says_where_to_start() -> None:
-    found: dict[str, Any] = {}
-    code = cells("chapters", "code")
-    exec(code["setup"], found)
-    for exercise in EXERCISES:
-        cell = f"ex-{exercise.id.replace('.', '-')}"
-        exec(code[cell], found)
-        verdict = eval(code[f"{cell}-check"], found)
-        assert verdict.state == "unstarted", exercise.id
-        assert "Traceback" not in repr(verdict)
-
-
-def test_every_picture_has_a_description() -> None:
-    pictures = re.findall(r"!\[([^\]]*)\]", "\n".join(cells("chapters", "markdown").values()))
-    assert pictures
-    assert all(len(alt) > 40 for alt in pictures)
-
-
-@pytest.mark.slow
-def test_the_solved_chapter_runs_offline_within_four_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    begin = monotonic()
-    run(find("01", "solutions"), tmp_path / "out.ipynb")
-    assert monotonic() - begin < 240
-
-
 def test_the_optional_cell_puts_another_gpt2_into_the_learners_functions(
-    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    cells: Callable[..., dict[str, str]], names: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = dict(names, MODEL="storylm-small")
-    exec(cells("solutions", "code")["real"], found)
+    exec(cells("01", "solutions", "code")["real"], found)
     assert found["gap_there"] < 1e-4
     assert "without transformer.h.0.mlp" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not STORIES.exists(), reason="stories260K is not beside the clone")
 def test_the_optional_cell_hooks_into_a_model_of_another_family(
-    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    cells: Callable[..., dict[str, str]], names: dict[str, Any], stories: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    exec(cells("solutions", "code")["real"], dict(names, MODEL=str(STORIES)))
+    exec(cells("01", "solutions", "code")["real"], dict(names, MODEL=stories))
     assert "without model.layers.0.mlp: its probability goes from" in capsys.readouterr().out
+
+
+# -- the references against the library ------------------------------------------------------------------------------
+
+
+def test_the_reference_has_the_logits_of_the_library() -> None:
+    model: Any = load("storylm")
+    tokens = model.tokenizer(TEXT, return_tensors="pt").input_ids
+    with torch.no_grad():
+        torch.testing.assert_close(gpt(tokens, *opened(model)), model(tokens).logits, atol=1e-4, rtol=0)
+
+
+def test_only_a_gpt2_can_be_opened_under_these_names() -> None:
+    with pytest.raises(ValueError, match="takes a GPT2LMHeadModel"):
+        opened(load("attn2l"))
+
+
+def test_the_count_is_that_of_the_model_and_the_question_knows_it() -> None:
+    model: Any = load("storylm")
+    counted = sum(weight.numel() for weight in model.parameters())
+    assert count_parameters(1041, 64, 128, 512, 4) == counted == 934_784
+    in_mlps = sum(weight.numel() for name, weight in model.named_parameters() if ".mlp." in name)
+    assert QUESTIONS[1].number == pytest.approx(in_mlps / counted)
