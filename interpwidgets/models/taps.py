@@ -265,8 +265,22 @@ class Tap:
         if site in ATTENTION_SITES or layer is None:
             return []
         if site == "result":
-            return listen_to_heads(parts, layer, flow, listens)
+            return self._result_hooks(layer)
         return listen(parts.blocks[layer], parts.family.sites[site], flow, listens)
+
+    def _result_hooks(self, layer: int) -> list[Any]:
+        """What heads write is made where a tap asks for it, so the first of those that are open shows it to all."""
+        spot: Spot = ("result", layer)
+
+        def asking() -> list[Tap]:
+            return [tap for tap in _open_on(self.anatomy.model) if spot in tap._save or spot in tap._edits]
+
+        def flow(heads: Tensor) -> Tensor:
+            for tap in asking():
+                heads = tap.flow("result", layer, heads)
+            return heads
+
+        return listen_to_heads(self.anatomy, layer, flow, lambda: asking()[:1] == [self])
 
     # -- what happens in a run
 

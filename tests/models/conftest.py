@@ -39,7 +39,10 @@ MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "opt 350m": (
         tf.OPTForCausalLM, tf.OPTConfig, {**OPT, "do_layer_norm_before": False, "word_embed_proj_dim": 24},
     ),
-    "bloom": (tf.BloomForCausalLM, tf.BloomConfig, {**SIZES, "n_layer": N_LAYERS, "n_head": 4}),
+    "bloom": (
+        tf.BloomForCausalLM, tf.BloomConfig,
+        {"vocab_size": VOCAB, "hidden_size": D_MODEL, "n_layer": N_LAYERS, "n_head": 4, **IDS},
+    ),
     "falcon": (tf.FalconForCausalLM, tf.FalconConfig, {**FALCON, "multi_query": True}),
     "falcon 40b": (
         tf.FalconForCausalLM, tf.FalconConfig, {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2},
@@ -106,6 +109,18 @@ def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> Any:
 def any_model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> Any:
     """A model of every family in the table, and of its variants."""
     return build(request.param)
+
+
+@pytest.fixture(params=[*MODELS])
+def family(request: pytest.FixtureRequest) -> str:
+    """The name of each, for `build`."""
+    called: str = request.param
+    return called
+
+
+@pytest.fixture
+def families() -> list[str]:
+    return [*MODELS]
 
 
 @pytest.fixture
