@@ -199,7 +199,7 @@ def build(check: bool) -> None:
 @click.argument("number", metavar="NN")
 @click.argument("slug", metavar="NAME")
 def new_chapter(number: str, slug: str) -> None:
-    """Write the source, the exercises and the test of a new chapter NN, called NAME.
+    """Write the source, the exercises and the references of a new chapter NN, called NAME.
 
     \b
     interpwidgets new-chapter 08 sparse_autoencoders

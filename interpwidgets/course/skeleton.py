@@ -1,13 +1,17 @@
-"""The beginning of a chapter: its source, one exercise with everything an exercise has, and its test.
+"""The beginning of a chapter: its source, a place for its first picture, one exercise with everything that an exercise
+has, and the reference of that exercise.
 
     for path in write(Path("."), "08", "sparse_autoencoders"):
         print(path)
 
-What it writes builds, passes `interpwidgets verify` and is meant to be overwritten sentence by sentence.
+What it writes builds, passes `interpwidgets verify` and the tests that all chapters share; overwrite it sentence by
+sentence. It needs no test of its own: those in tests/exercises run over all chapters that there are.
 """
 
 import re
 from pathlib import Path
+
+from PIL import Image
 
 from interpwidgets.course import CourseError
 
@@ -15,13 +19,15 @@ _SOURCE = '''\
 # %% [markdown]
 # # {plain} · {title}
 #
-# What is this chapter about, and why does it matter? A picture in the first screen.
+# ![A grey area, where the first picture of this chapter will be.](pictures/{slug}.png)
+#
+# What is this chapter about, and why does it matter? The picture shows it before a formula does.
 #
 # **You will be able to**
 #
 # - say in one line what the learner can do afterwards
 #
-# **Time** 10 minutes. **You need** nothing else: no network, no GPU.
+# **Time** 10 min, 1 exercise, 1 question · **difficulty** ●○○○○ · **you need** nothing else: no network, no GPU.
 
 # %% id="setup"
 from interpwidgets import answer, check, hint
@@ -67,23 +73,18 @@ answer("{number}.A", 2)
 _EXERCISES = '''\
 """Chapter {number}, {title}: its exercises and questions, in teaching order.
 
-    from interpwidgets.exercises.ch{number} import EXERCISES
+from interpwidgets.exercises.ch{number} import EXERCISES
 
-A reference lives in `interpwidgets.methods`, not here as this first one does.
+[exercise.id for exercise in EXERCISES]       # ["{number}.1"]
 """
 
 import torch
-from torch import Tensor
 
 from interpwidgets.course.exercise import Arguments, Case, Exercise, Mistake, Option, Question
+from interpwidgets.methods.{slug}_steps import double
 
 TITLE = "{title}"
 PART = "Foundations"
-
-
-def double(x: Tensor) -> Tensor:
-    """Twice x: [any shape]."""
-    return 2 * x
 
 
 def _small(seed: int, device: torch.device) -> Arguments:
@@ -109,8 +110,8 @@ EXERCISES = [
             Mistake("halved", lambda x: x / 2, "You divide by two.", "Should the result be larger than x?"),
         ],
         hints=["What does twice mean for one number?", "One operator between a number and x.", "return NUMBER * x"],
-        first_step="write down twice 2.5.",
-        accepted=[lambda x: x + x],
+        first_step="Write down twice 2.5.",
+        accepted=[lambda x: x + x, lambda x: x.mul(2), lambda x: torch.stack([x, x]).sum(0)],
     ),
 ]
 
@@ -127,22 +128,28 @@ QUESTIONS = [
 ]
 '''
 
-_TEST = '''\
-"""Chapter {number}: solutions pass, stubs fail cleanly, every known mistake is recognised."""
+_METHODS = '''\
+"""The steps of chapter {number}, {title}: the references of its exercises.
 
-import pytest
+    from interpwidgets.methods.{slug}_steps import double
 
-from interpwidgets.course.verify import Finding, verify
+    double(torch.tensor([1.0, 2.5]))              # [2, 5]
+
+Each reads like the paper that it comes from: tensors in, tensors out; paper, section and equation in its docstring.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
 
 
-@pytest.mark.parametrize("finding", list(verify(["{number}"])), ids=str)
-def test_the_checks_do_what_they_promise(finding: Finding) -> None:
-    assert finding.right, finding
+def double(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Twice x."""
+    return 2 * x
 '''
 
 
 def write(clone: Path, number: str, slug: str) -> list[Path]:
-    """Write the three files of a new chapter into a clone; returns their paths.
+    """Write the files of a new chapter into a clone; returns their paths.
 
     Raises `CourseError` if the number or the name is none, or if one of the files is there already.
     """
@@ -159,12 +166,16 @@ def write(clone: Path, number: str, slug: str) -> list[Path]:
     texts = {
         clone / "solutions" / f"{number}_{slug}.py": _SOURCE,
         clone / "interpwidgets" / "exercises" / f"ch{number}.py": _EXERCISES,
-        clone / "tests" / "exercises" / f"test_ch{number}.py": _TEST,
+        clone / "interpwidgets" / "methods" / f"{slug}_steps.py": _METHODS,
     }
-    taken = [*texts, clone / "interpwidgets" / "exercises" / f"ch{number}"]
+    picture = clone / "solutions" / "pictures" / f"{slug}.png"
+    taken = [*texts, picture, clone / "interpwidgets" / "exercises" / f"ch{number}"]
     if there := next((path for path in taken if path.exists()), None):
         raise CourseError(f"{there} is there already; nothing was written.")
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.format(number=number, plain=int(number), title=title), encoding="utf-8", newline="\n")
-    return list(texts)
+        filled = text.format(number=number, plain=int(number), title=title, slug=slug)
+        path.write_text(filled, encoding="utf-8", newline="\n")
+    picture.parent.mkdir(exist_ok=True)
+    Image.new("L", (640, 160), 230).save(picture)
+    return [*texts, picture]

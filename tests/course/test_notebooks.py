@@ -265,14 +265,20 @@ def test_a_cell_that_fits_no_exercise_is_refused(exercises: Any, old: str, new: 
 def test_a_new_chapter_builds_and_its_checks_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "interpwidgets/exercises").mkdir(parents=True)
     paths = write_skeleton(tmp_path, "8", "twice_as_much")
-    assert [path.name for path in paths] == ["08_twice_as_much.py", "ch08.py", "test_ch08.py"]
-    module = types.ModuleType("interpwidgets.exercises.ch08")
-    exec(paths[1].read_text(), module.__dict__)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert [path.name for path in paths] == [
+        "08_twice_as_much.py",
+        "ch08.py",
+        "twice_as_much_steps.py",
+        "twice_as_much.png",
+    ]
+    for name, path in (("methods.twice_as_much_steps", paths[2]), ("exercises.ch08", paths[1])):
+        module = types.ModuleType(f"interpwidgets.{name}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(path.read_text(), module.__dict__)
     assert len(build(tmp_path / "solutions", tmp_path / "chapters")) == 2
     monkeypatch.setattr(chapters, "find", lambda _, shelf: tmp_path / shelf / "08_twice_as_much.ipynb")
     findings = list(verify(["08"]))
-    assert len(findings) == 7
+    assert len(findings) == 9
     assert all(finding.right for finding in findings), findings
     with pytest.raises(CourseError, match="is there already; nothing was written"):
         write_skeleton(tmp_path, "08", "twice_as_much")
