@@ -52,8 +52,8 @@ model.config.n_layers, model.config.n_heads
 # `NameError`. To go on all the same, read on and start at any other exercise: no check needs the one before it. The table at
 # the end says where our version of each function lives, if you want to borrow it.
 #
-# The signatures tell you shapes: `Float[Tensor, "layer head"]` is a tensor of fractions with those two axes, `Int[Tensor, ""]` is one
-# whole number, still a tensor.
+# The signatures tell you shapes: `Float[Tensor, "layer head"]` is a tensor of floating-point numbers with those two axes,
+# `Int[Tensor, ""]` is one whole number, still a tensor.
 #
 # ## A text that nobody can know
 #

@@ -190,7 +190,7 @@ def _dtypes(target: torch.Tensor, yours: torch.Tensor, where: str) -> Failure:
     if yours.is_complex() and not target.is_complex():
         sentence += " Complex numbers, such as eigenvalues, stay complex also where their sum is real: .real takes it."
     elif target.is_floating_point() and not yours.is_floating_point():
-        sentence += " Whole numbers or truth values came out where fractions are asked."
+        sentence += " Whole numbers or truth values came out where floating-point numbers are asked."
     elif came == "float64":
         sentence += " Somewhere a number of Python's or numpy's precision came in."
     elif came == "float32":
