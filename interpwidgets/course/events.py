@@ -6,7 +6,7 @@
 One sqlite file, one row per event. What it promises, and why it is written as it is:
 
 - **A killed process** loses nothing that `Store.add` has returned from, with any setting of sqlite. **A machine that
-  loses its power** keeps it too: ``synchronous=FULL`` waits for the disk, about a millisecond, where ``NORMAL`` would
+  loses its power** keeps it too: ``synchronous=FULL`` waits for the disk, some milliseconds, where ``NORMAL`` would
   promise a sound file but not its last events.
 - **A rollback journal**, not a write-ahead log: a log needs memory that processes share, which network folders (a
   home on NFS, as JupyterHubs have) do not give. Files of 0.1.0, which used one, are changed over when no other notebook
@@ -71,7 +71,7 @@ def store() -> "Store":
     return _stores.setdefault((path, os.getpid()), Store(path))
 
 
-def is_event(row: Any) -> TypeGuard[Sequence[Any]]:
+def is_event(row: Any) -> TypeGuard[Event]:
     """Whether four values are an event that this release could have noted."""
     if not isinstance(row, list | tuple) or len(row) != 4:
         return False
@@ -103,9 +103,15 @@ class Store:
         return self._unsaved_because or self._damage
 
     def add(self, item: str, kind: str, what: str = "") -> None:
-        """Note that something happened now. Never raises for the disk's sake: ``trouble`` tells."""
+        """Note that something happened now. Never raises for the disk's sake: ``trouble`` tells.
+
+        Raises `ValueError` if it is nothing that `KINDS` knows.
+        """
+        event = (time.time(), item, kind, what)
+        if not is_event(event):
+            raise ValueError(f"{item!r}, {kind!r}, {what!r} is no event; expected an item such as '05.2', and KINDS.")
         with self._lock:
-            self.unsaved.append((time.time(), item, kind, what))
+            self.unsaved.append(event)
             try:
                 self._save()
             except (sqlite3.Error, OSError) as error:
@@ -223,6 +229,7 @@ _stores: dict[tuple[Path, int], Store] = {}  # a forked process begins its own
 def _begin(path: Path) -> sqlite3.Connection:
     """Open or make the file. Nothing is written to one that is as it should be, so that it may be read-only."""
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _text
     try:
         if connection.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
             raise OSError("a newer interpwidgets wrote this file, update yours")
@@ -240,6 +247,10 @@ def _begin(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
 @contextmanager
 def _alone(connection: sqlite3.Connection) -> Iterator[None]:
     """A transaction that nobody else writes in: all of it happens, or nothing."""
@@ -250,14 +261,14 @@ def _alone(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _rows(connection: sqlite3.Connection, items: str) -> list[Event]:
     query = "SELECT at, item, kind, what FROM events WHERE item GLOB ? ORDER BY at, item, kind, what"
-    return connection.execute(query, (items,)).fetchall()
+    return [row for row in connection.execute(query, (items,)) if is_event(row)]  # a bad disk writes anything
 
 
 def _append(connection: sqlite3.Connection, events: Sequence[Event]) -> list[Event]:
     """Write events behind all others, whatever the clock said; returns them as written."""
     written: list[Event] = []
     with _alone(connection):
-        newest = connection.execute("SELECT max(at) FROM events").fetchone()[0] or 0.0
+        newest = connection.execute("SELECT max(at) FROM events WHERE at < ?", (_LATEST,)).fetchone()[0] or 0.0
         for at, item, kind, what in events:
             newest = max(at, newest + _TICK)
             written.append((newest, item, kind, what))
@@ -294,7 +305,7 @@ def _salvaged(path: Path) -> list[Event]:
     """The events of a damaged file that can be read, from the front as far as it goes and then from the back."""
     found: dict[int, Event] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=_BUSY)) as connection:
-        connection.text_factory = lambda raw: raw.decode(errors="replace")
+        connection.text_factory = _text
         for order in ("ASC", "DESC"):
             with suppress(sqlite3.Error):
                 query = f"SELECT rowid, at, item, kind, what FROM events ORDER BY rowid {order}"  # noqa: S608

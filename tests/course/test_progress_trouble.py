@@ -206,6 +206,25 @@ def test_what_can_be_read_of_a_damaged_file_is_kept() -> None:
     assert f"{kept - 1} events, is in a new one" in later.trouble
 
 
+@pytest.mark.parametrize(
+    "row", [(5.0, "97.1", "hint", "x"), (5.0, "97.1", b"\xff", "\xff"), (1e300, "97.1", "check", "")]
+)
+def test_a_row_that_nobody_wrote_is_passed_over(row: tuple[object, ...]) -> None:
+    note()
+    with closing(sqlite3.connect(store().path)) as disk:
+        disk.execute("INSERT INTO events VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT))", row)
+        disk.commit()
+    note()
+    assert (tries(), progress.trouble()) == (2, "")
+    assert store().events()[-1][0] < time.time() + 1
+
+
+def test_what_is_no_event_is_not_noted() -> None:
+    with pytest.raises(ValueError, match="is no event"):
+        progress.note("97.1", "praise", "well done")
+    assert store().events() == []
+
+
 def test_notebooks_that_find_the_same_damage_lose_nothing_to_each_other() -> None:
     note()
     path = store().path
