@@ -65,7 +65,11 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
         r"leaf Variable that requires grad",
         "This tensor is a parameter; an operation in place is not allowed.",
     ),
-    ("RuntimeError", r"out of memory", "This needs more memory than there is. Is an axis larger than you meant?"),
+    (
+        "RuntimeError",
+        r"out of memory|can't allocate",
+        "This needs more memory than there is. Is an axis larger than you meant?",
+    ),
     (
         "RuntimeError",
         r"stack expects each tensor to be equal size",
@@ -93,7 +97,6 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
     ("AssertionError", r"", "An assert of yours does not hold for this input."),
     ("NotImplementedError", r"", "Something that you call is not there for this kind of input."),
     ("SystemExit", r"", "Your code asks Python to end. A function hands back its result with return."),
-    ("RuntimeError", r"can't allocate memory", "This needs more memory than there is. Is an axis larger than you meant?"),
     ("TooLarge", r"", "What comes back is far larger than any result that is asked. Is an axis larger than you meant?"),
     ("Garbled", r"", "What came from the process that ran this code was not what the grader sends and reads."),
     ("Killed", r"", "The process that ran this code did not live to answer."),

@@ -5,8 +5,8 @@
             verdict.passed, verdict.headline
 
 The judging is that of `interpwidgets.course.check`; only the call of the answer happens elsewhere, in a child of its
-own for each exercise, which learns the inputs one case at a time and never what is expected. Whatever a submission does,
-there is a verdict, and it is a fail unless every case agrees.
+own for each exercise, which learns the inputs one case at a time and never what is expected. Whatever a submission
+does, there is a verdict, and it is a fail unless every case agrees.
 """
 
 import inspect

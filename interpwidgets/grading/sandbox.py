@@ -428,6 +428,7 @@ def _environment() -> dict[str, str]:
         "TMPDIR": TEMPORARY,
         "LC_ALL": "C.UTF-8",
         "PYTHONHASHSEED": "0",
+        "MALLOC_ARENA_MAX": "2",  # else every thread reserves addresses that count as its memory
     }
     return {**threads, **here, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -19,7 +19,7 @@ import types
 from typing import Any
 
 from interpwidgets.course.attempt import Outcome, Stopped, attempt, stopped
-from interpwidgets.course.limits import limited
+from interpwidgets.course.limits import TimeUp, limited
 from interpwidgets.grading.wire import TooLarge, told, unpacked
 
 HEAD = struct.Struct("<Q16s")
@@ -101,12 +101,14 @@ def _prepared(job: dict[str, Any]) -> tuple[Any, bytes]:
     try:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             limited(job["seconds"], _define_all, job["cells"], names)
-    except BaseException as raised:  # time, or something that no definition of theirs has caught
+    except BaseException as raised:  # the time is over; what is defined by now counts
         error = stopped(raised, None)
     found = names.get(job["name"])
     if isinstance(found, Absent):
-        error = found._error or error
-    state = "absent" if job["name"] not in names else "broken" if isinstance(found, Absent) or error else "there"
+        error = found._error
+    elif job["name"] in names:
+        error = None
+    state = "broken" if error else "there" if job["name"] in names else "absent"
     about = {"state": state, "error": error and _stopped_as_data(error), "callable": False}
     if state == "there" and callable(found):
         about |= {"callable": True, "parameters": _parameters(found), "own": _own_name(found)}
@@ -148,7 +150,7 @@ def _define(node: ast.stmt, file: str, names: dict[str, Any], flags: int) -> Non
     """Run one import, definition or assignment; if it fails, its names say why."""
     try:
         exec(compile(ast.Module([node], []), file, "exec", flags, dont_inherit=True), names)  # noqa: S102
-    except Exception as error:
+    except BaseException as error:  # a cell that asks Python to end ends no other one either
         if isinstance(node, ast.ImportFrom) and len(node.names) > 1:
             for alias in node.names:
                 one = ast.ImportFrom(node.module, [alias], node.level)
@@ -157,6 +159,8 @@ def _define(node: ast.stmt, file: str, names: dict[str, Any], flags: int) -> Non
         why = f"{type(error).__name__}: {error}" if not isinstance(error, ImportError) else "grading runs without it"
         for name in _defined(node):
             names[name] = Absent(name, why[:200], stopped(error, None))
+        if isinstance(error, TimeUp):
+            raise
 
 
 def _future(node: ast.stmt) -> int:

@@ -68,7 +68,7 @@ def leave(user: int | None) -> None:
 
 
 def enclose(room: int, seconds: int, memory: int) -> None:
-    """All walls round this process, with ``room`` bytes of files, ``seconds`` of CPU, ``memory`` bytes more than now."""
+    """All walls round this process: ``room`` bytes of files, ``seconds`` of CPU, ``memory`` bytes more than now."""
     os.setsid()
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     _own_files(room)
