@@ -146,12 +146,13 @@ def _unreadable(array: Any, name: str, axes: str, why: str) -> InputError:
 # -- layers ---------------------------------------------------------------------------------------------------
 
 
-def read_layers(patterns: Any) -> tuple[Layers, bool]:
+def read_layers(patterns: Any, square: bool = True) -> tuple[Layers, bool]:
     """Attention patterns as one array [head, query, key] per layer, and whether they have half precision.
 
     Takes [layer, head, query, key]; [head, query, key] (one layer); a list of one [head, query, key] or
     [1, head, query, key] per layer (``outputs.attentions`` of Hugging Face); and [layer, 1, head, query, key] (a stack
-    of TransformerLens patterns). Every layer is square, of one shape, with at least one head; else `InputError`.
+    of TransformerLens patterns). Every layer is of one shape, with at least one head, and ``square`` unless keys and
+    queries are different texts; else `InputError`.
     """
     if isinstance(patterns, list | tuple) and (len(patterns) == 0 or patterns[0] is None):
         raise InputError(
@@ -168,7 +169,7 @@ def read_layers(patterns: Any) -> tuple[Layers, bool]:
     else:
         array, half = to_numpy(patterns, "patterns")
         layers = list(_stacked(array))
-    _check_layers(layers)
+    _check_layers(layers, square)
     return layers, half
 
 
@@ -220,16 +221,16 @@ def _rank(shape: Sequence[int]) -> InputError:
     return InputError(f"The patterns have {axes}.", [("expected", EXPECTED), ("got", shape_text(shape))], advice)
 
 
-def _check_layers(layers: Layers) -> None:
+def _check_layers(layers: Layers, square: bool) -> None:
     _, n_queries, n_keys = shape = layers[0].shape
     got = ("got", shape_text((len(layers), *shape)))
     if 0 in shape:
         raise _empty((len(layers), *shape))
-    if n_queries != n_keys:
+    if square and n_queries != n_keys:
         raise InputError(
             f"The patterns are not square: {n_queries} queries, {n_keys} keys.",
             [("expected", EXPECTED + " with as many queries as keys"), got],
-            "Run the whole text at once (use_cache=False); cross-attention has no square patterns.",
+            "Run the whole text at once (use_cache=False); cross attention needs the keys as key_tokens.",
         )
     for i, layer in enumerate(layers):
         if layer.shape != shape:
@@ -243,8 +244,21 @@ def _check_layers(layers: Layers) -> None:
             )
 
 
-def check_width(tokens: Sequence[str], layers: Layers) -> None:
-    """Raise `InputError` unless there is one token for each position of the patterns."""
+def check_width(tokens: Sequence[str], layers: Layers, key_tokens: Sequence[str] | None = None) -> None:
+    """Raise `InputError` unless there is one token for each position of the patterns, on both sides."""
+    if key_tokens is not None:
+        shape, needed = layers[0].shape[1:], (len(tokens), len(key_tokens))
+        if shape != needed:
+            raise InputError(
+                f"{needed[0]} tokens and {needed[1]} key_tokens, but the patterns are {shape[0]} by {shape[1]}.",
+                [
+                    ("expected", f"[layer, head, {needed[0]}, {needed[1]}]"),
+                    ("got", shape_text((len(layers), *layers[0].shape))),
+                ],
+                "Queries are the tokens, keys the key_tokens."
+                + (" Here they seem to be swapped." if shape == needed[::-1] else ""),
+            )
+        return
     n_tokens, shape = len(tokens), layers[0].shape
     width = shape[-1]
     if n_tokens == width:

@@ -17,14 +17,14 @@ _DIVERGING = ("623606", "a66c2b", "d6b080", "f4f2f0", "7dc2dd", "2981bb", "1c3e8
 def atlas_png(thumbs: NDArray[np.uint8], causal: bool, signed: bool) -> bytes | None:
     """A PNG of at most 50 kB, a row of thumbnails per layer; None where Pillow is missing or there are too many heads.
 
-    ``thumbs``: [layer, head, t, t], the log codes of the page.
+    ``thumbs``: [layer, head, query, key], the log codes of the page.
     """
     try:
         from PIL import Image
     except ImportError:
         return None
-    n_layers, n_heads, n_cells, _ = thumbs.shape
-    side = min(n_cells, int((_PIXELS / (n_layers * n_heads)) ** 0.5))
+    n_layers, n_heads = thumbs.shape[:2]
+    side = min(max(thumbs.shape[2:]), int((_PIXELS / (n_layers * n_heads)) ** 0.5))
     for cells in (side, side // 2):  # a picture of noise hardly shrinks
         if cells < 1:
             return None
@@ -39,18 +39,19 @@ def atlas_png(thumbs: NDArray[np.uint8], causal: bool, signed: bool) -> bytes | 
 
 def _atlas(thumbs: NDArray[np.uint8], cells: int, causal: bool, signed: bool) -> NDArray[np.uint8]:
     """[y, x] of palette indices."""
-    n_layers, n_heads, n, _ = thumbs.shape
-    starts = np.arange(cells) * n // cells
+    n_layers, n_heads, *sides = thumbs.shape
+    counts = [max(1, cells * n // max(sides)) for n in sides]
+    starts = [np.arange(count) * n // count for count, n in zip(counts, sides, strict=True)]
     strength = np.abs(thumbs.astype(np.int16) - 128) * 256 + thumbs if signed else thumbs.astype(np.int32)
-    pooled = np.maximum.reduceat(np.maximum.reduceat(strength, starts, axis=2), starts, axis=3) % 256
+    pooled = np.maximum.reduceat(np.maximum.reduceat(strength, starts[0], axis=2), starts[1], axis=3) % 256
     colours = np.rint(pooled * ((_PAPER - 1) / 255)).astype(np.uint8)
     if causal:
         colours[..., ~np.tri(cells, dtype=bool)] = _PAPER
     zoom = max(1, 24 // cells)
     colours = colours.repeat(zoom, axis=2).repeat(zoom, axis=3)
     framed = np.pad(colours, ((0, 0), (0, 0), (0, _GAP), (0, _GAP)), constant_values=_PAPER)
-    pitch = framed.shape[-1]
-    return framed.transpose(0, 2, 1, 3).reshape(n_layers * pitch, n_heads * pitch)
+    height, width = framed.shape[2:]
+    return framed.transpose(0, 2, 1, 3).reshape(n_layers * height, n_heads * width)
 
 
 def _palette(signed: bool) -> list[int]:

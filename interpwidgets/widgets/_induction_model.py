@@ -199,7 +199,7 @@ def composition(model: Any, writers: Sequence[Place], readers: Sequence[Place]) 
     from interpwidgets.models.anatomy import anatomy
 
     parts = anatomy(model)
-    if not parts.family.norms:  # BERT: no matrix leads from one layer to another
+    if parts.family.norms_stream:  # BERT: no matrix leads from one layer to another
         return []
     least = CHANCE / parts.d_model**0.5
     written = {place: ov(model, place[0])[place[1]] for place in writers}

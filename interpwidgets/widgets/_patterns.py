@@ -74,41 +74,49 @@ class Patterns:
     layers      one array [head, query, key] per layer, or what computes it
     half        whether the numbers came in half precision
     measured    how many layers the pass has seen; until then the rest is as if they were all zero
+    n_tokens    how many queries there are, and n_keys: as many, unless keys are of another text
     pooled      [layer, head + 1, t, t]: of each block of cells the value of largest magnitude; the mean comes last
     row_sums    [layer, head, 2]: the smallest and the largest row sum
     scores      name -> [layer, head] (`_scores`)
-    causal      whether every value above the diagonal is exactly zero
+    causal      whether every value above the diagonal is exactly zero; never where keys are of another text
     signed      whether any value is below zero
+
+    ``tokens`` are None where queries and keys are different texts: then there are no scores.
     """
 
     def __init__(
         self,
-        tokens: Sequence[str],
+        tokens: Sequence[str] | None,
         layers: Sequence[Layer],
         half: bool = False,
         causal: bool = True,
         signed: bool = False,
     ) -> None:
-        self.layers, self.half, self.causal, self.signed = layers, half, causal, signed
+        self.layers, self.half, self.signed = layers, half, signed
+        self.causal = causal and tokens is not None
         self.n_layers = len(layers)
-        self.n_heads, self.n_tokens, _ = (int(n) for n in layers[0].shape)
-        self.block = -(-self.n_tokens // THUMB)
+        self.n_heads, self.n_tokens, self.n_keys = (int(n) for n in layers[0].shape)
+        self.longest = max(self.n_tokens, self.n_keys)
+        self.block = -(-self.longest // THUMB)
         """How many tokens a cell of a thumbnail covers per side."""
-        side = -(-self.n_tokens // self.block)
-        self._places = score_places(tokens)
+        cells = -(-self.n_tokens // self.block), -(-self.n_keys // self.block)
+        self._places = {} if tokens is None else score_places(tokens)
         self.measured = 0
-        self.pooled = np.zeros((self.n_layers, self.n_heads + 1, side, side), np.float32)
+        self.pooled = np.zeros((self.n_layers, self.n_heads + 1, *cells), np.float32)
         self.row_sums = np.ones((self.n_layers, self.n_heads, 2))
         self.scores = {name: np.zeros((self.n_layers, self.n_heads), np.float32) for name in self._places}
         self.measuring = self._measure()
         """The pass, to be taken step by step; a step is a few million cells."""
 
     @classmethod
-    def of(cls, tokens: Sequence[str], patterns: Any) -> "Patterns":
-        """Read and measure ``patterns`` (shapes: `read_layers`) on ``tokens``; raises `InputError`."""
-        layers, half = read_layers(patterns)
-        check_width(tokens, layers)
-        return cls(tokens, layers, half).finish()
+    def of(cls, tokens: Sequence[str], patterns: Any, key_tokens: Sequence[str] | None = None) -> "Patterns":
+        """Read and measure ``patterns`` (shapes: `read_layers`) on ``tokens``; raises `InputError`.
+
+        ``key_tokens``: what the keys are where they are not the same text, as in cross attention.
+        """
+        layers, half = read_layers(patterns, square=key_tokens is None)
+        check_width(tokens, layers, key_tokens)
+        return cls(tokens if key_tokens is None else None, layers, half).finish()
 
     def finish(self) -> "Patterns":
         """Take the pass to its end."""
@@ -147,7 +155,7 @@ class Patterns:
 
     def _bands(self, rows: slice, n_heads: int | None = None, block: int = 1) -> list[slice]:
         """Rows in bands of not too many cells, each a whole number of blocks."""
-        height = max(1, BAND_CELLS // ((n_heads or self.n_heads) * self.n_tokens * block)) * block
+        height = max(1, BAND_CELLS // ((n_heads or self.n_heads) * self.n_keys * block)) * block
         return [slice(start, min(rows.stop, start + height)) for start in range(rows.start, rows.stop, height)]
 
     def uneven(self) -> list[tuple[int, int]]:
@@ -174,48 +182,59 @@ class Patterns:
     @property
     def tile_block(self) -> int:
         """How many tokens a cell of the large map covers per side."""
-        return -(-self.n_tokens // TILE[self.causal])
+        return -(-self.longest // TILE[self.causal])
 
     @property
     def tile_dtype(self) -> str:
         """``float32`` where a tile is small, else ``float16`` (unless its numbers would leave that range)."""
-        n = -(-self.n_tokens // self.tile_block)
-        n_bytes = 4 * (n * (n + 1) // 2 if self.causal else n * n)
+        n, width = (-(-n // self.tile_block) for n in (self.n_tokens, self.n_keys))
+        n_bytes = 4 * (n * (n + 1) // 2 if self.causal else n * width)
         low, high = FLOAT16_RANGE
         return "float32" if n_bytes <= FLOAT32_BYTES or not low <= self.vmax <= high else "float16"
 
     def tile(self, layer: int, head: int | None) -> dict[str, Any]:
         """One head for the page: its values and, if a cell covers several tokens, where in it the largest one is.
 
-        ``values`` and ``where`` are numpy arrays: [n, n], or if ``packed`` the lower triangle row by row.
+        ``values`` and ``where`` are numpy arrays: [n, columns], or if ``packed`` the lower triangle row by row.
         """
         block = self.tile_block
-        values, where = self._largest(layer, head, block, (0, 0, self.n_tokens))
+        values, where = self._largest(layer, head, block, (0, 0, self.longest))
         n = len(values)
-        cells = np.tri(n, dtype=bool) if self.causal else ...
+        cells = np.tri(n, dtype=bool) if self.causal else np.s_[:, :]
         return {
             "layer": layer,
             "head": head,
             "block": block,
             "n": n,
+            "columns": values.shape[1],
             "packed": self.causal,
             "values": values[cells].astype(self.tile_dtype),
             "where": None if where is None else where[cells],
         }
 
     def window(self, layer: int, head: int | None, zoom: Sequence[int]) -> dict[str, Any]:
-        """A square of one head for the page, as a tile: ``zoom`` is its first query, first key and size in tokens."""
+        """A square of one head for the page, as a tile: ``zoom`` is its first query, first key and size in tokens.
+
+        Where there are fewer queries or keys than that it is cut off.
+        """
         block = -(-zoom[2] // TILE[False])
         values, where = self._largest(layer, head, block, zoom)
         values = values.astype(self.tile_dtype)
-        tile = {"layer": layer, "head": head, "block": block, "n": len(values), "packed": False}
+        tile = {
+            "layer": layer,
+            "head": head,
+            "block": block,
+            "n": len(values),
+            "columns": values.shape[1],
+            "packed": False,
+        }
         return {**tile, "zoom": list(zoom), "values": values, "where": where}
 
     def _largest(
         self, layer: int, head: int | None, block: int, zoom: Sequence[int]
     ) -> tuple[Map, NDArray[np.uint8] | None]:
         top, left, size = zoom
-        bands = self._bands(slice(top, top + size), 1, block)
+        bands = self._bands(slice(top, min(self.n_tokens, top + size)), 1, block)
         parts = [_largest(self._part(layer, head, band)[:, left : left + size], block) for band in bands]
         if len(parts) == 1:
             return parts[0]

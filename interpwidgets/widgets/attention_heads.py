@@ -8,6 +8,10 @@
     heads.heads_above("induction", 0.4)
     heads.zoom = 100, 60, 32            # 32 queries from 100 on, 32 keys from 60 on; None for the whole map
 
+    AttentionHeads.from_model(t5, "The house is small.", target="Das Haus ist klein.")    # encoder, decoder and cross
+    AttentionHeads(target, patterns, key_tokens=source)             # cross attention: keys are another text
+    AttentionHeads.from_image(vit, image)                           # what a patch attends to, on the picture
+
     AttentionHeads.compare(heads, others, mode="beside")            # or "difference": two prompts, or two models
     AttentionHeads.average(model, ["The cat sat", "A dog ran"])     # the mean over prompts of as many tokens
 
@@ -16,7 +20,7 @@ the head on show is computed when it is chosen, and thumbnails come layer by lay
 
 What crosses to the page (frontend/src/widgets/attention_heads is the other side): the tokens, a log-coded thumbnail of
 every head, the numbers of the chosen head, the scores. What people choose there are the traits ``layer``, ``head``,
-``query``, ``key`` and ``locked``; each can be set and observed here.
+``query``, ``key`` and ``locked``, and ``attention`` where there are several kinds; each can be set and observed here.
 """
 
 import asyncio
@@ -40,6 +44,7 @@ from interpwidgets.widgets._base import Array
 from interpwidgets.widgets._choice import THEMES, Index, SelectionError, count, csv_cell, existing, listed, one_of
 from interpwidgets.widgets._comparison import difference, distance, mean
 from interpwidgets.widgets._patterns import Map, Patterns
+from interpwidgets.widgets._picture import png, read_image
 from interpwidgets.widgets._prompt import READY, PromptWidget, checked_prompt, error_state
 
 INDUCTION = 0.2  # from this score on, the widget opens on the strongest induction head
@@ -59,10 +64,27 @@ class _Choice(NamedTuple):
     key: int
 
 
+_Wanted = tuple[int | None, int | None, int | None, int | None]  # layer, head, query, key, as far as they are named
+
+
+class _Reading(NamedTuple):
+    """What one kind of attention does on its text, or between two."""
+
+    tokens: list[str]
+    key_tokens: list[str] | None
+    """None where queries and keys are the same text."""
+    patterns: Patterns
+    n_kv_heads: int
+    own_scores: dict[str, NDArray[np.float32]]
+
+    @property
+    def scores(self) -> dict[str, NDArray[np.float32]]:
+        return {**self.patterns.scores, **self.own_scores}
+
+
 class _Other(NamedTuple):
     """The second of two that stand side by side."""
 
-    tokens: list[str]
     patterns: Patterns
     heads_shared: bool
     """Whether it has as many layers and heads, so that one choice is for both."""
@@ -74,8 +96,7 @@ class _Run(NamedTuple):
     """What a model gave for a prompt, checked and measured: from here on nothing can fail."""
 
     model: str
-    tokens: list[str]
-    patterns: Patterns
+    readings: dict[str, _Reading]
 
 
 class AttentionHeads(PromptWidget):
@@ -84,7 +105,8 @@ class AttentionHeads(PromptWidget):
     ``tokens``: one string per position. ``patterns``: numpy, torch (any device and precision), jax, anything with
     ``__array__`` or DLPack, or nested lists; [layer, head, query, key], [head, query, key] for one layer, a list of one
     array per layer (``outputs.attentions``), or [layer, 1, head, query, key]. They are not copied: do not write into
-    them later.
+    them later. ``key_tokens``: the tokens of the keys where these are another text, as in cross attention; then the
+    patterns need not be square.
 
     ``layer``, ``head``, ``query``, ``key``: what is chosen first; counted from 0, negative numbers from the end. By
     default the strongest induction head if its score is at least 0.2, else layer 0 head 0 (a layer alone shows the mean
@@ -100,9 +122,13 @@ class AttentionHeads(PromptWidget):
 
     _kind = t.Unicode("attention_heads").tag(sync=True)
     _work = "Computing attention"
-    _as_one = frozenset(f"{side}{name}" for side in ("", "_other_") for name in ("layer", "head", "zoom"))
+    _as_one = frozenset(f"{side}{name}" for side in ("", "_other_") for name in ("layer", "head", "zoom")) | {
+        "attention"
+    }
 
+    attention = t.Unicode("").tag(sync=True)
     tokens = t.List(t.Unicode()).tag(sync=True)
+    key_tokens = t.List(t.Unicode()).tag(sync=True)
     layer = Index(0).tag(sync=True)
     head = Index(0, allow_none=True).tag(sync=True)
     query = Index(0).tag(sync=True)
@@ -124,6 +150,9 @@ class AttentionHeads(PromptWidget):
     _score_values = Array()
     _notice = t.Instance(dict, allow_none=True).tag(sync=True)
 
+    _kinds = t.List(t.Dict()).tag(sync=True)  # where there are several kinds of attention: the state of each
+    _image = t.Instance(dict, allow_none=True).tag(sync=True)  # where tokens are patches: what they are patches of
+
     # the second of two side by side: what it is, and what is chosen in it where that is not shared
     _other = t.Instance(dict, allow_none=True).tag(sync=True)
     _other_tile = t.Instance(dict, allow_none=True).tag(sync=True)
@@ -139,6 +168,7 @@ class AttentionHeads(PromptWidget):
         tokens: Sequence[str],
         patterns: Any,
         *,
+        key_tokens: Sequence[str] | None = None,
         layer: int | None = None,
         head: int | None = None,
         query: int | None = None,
@@ -153,36 +183,107 @@ class AttentionHeads(PromptWidget):
         scale: Literal["linear", "row", "log"] = "linear",
         theme: Literal["auto", "light", "dark"] = "auto",
     ) -> None:
-        self._png: tuple[Any, bytes | None] = (None, None)
-        self._beside: _Other | None = None
-        self._note = self._name = ""
         tokens = read_tokens(tokens)
-        self._patterns = patterns if isinstance(patterns, Patterns) else Patterns.of(tokens, patterns)
-        self._n_kv_heads = _kv_heads(n_kv_heads, self._patterns.n_heads)
-        self._own_scores = _own_scores(scores or {}, self._patterns)
-        self._normalized = normalized
-        choice = _first_choice(self._patterns, layer, head, query, key)
+        keys = None if key_tokens is None else read_tokens(key_tokens)
+        read = patterns if isinstance(patterns, Patterns) else Patterns.of(tokens, patterns, keys)
+        groups = _kv_heads(n_kv_heads, read.n_heads)
+        reading = _Reading(tokens, keys, read, groups, _own_scores(scores or {}, read))
         options = {"title": title, "caption": caption, "sort": sort, "bar": bar, "scale": scale, "theme": theme}
-        super().__init__(**options, **self._state(tokens, choice, model=""))
+        self._begin({"": reading}, "", (layer, head, query, key), normalized, **options)
+
+    _png: tuple[Any, bytes | None] = (None, None)
+    _beside: _Other | None = None
+    _note = _name = ""
+    _target: str | None = None
+    _readings: dict[str, _Reading]
+    _left: dict[str, _Choice]  # what was chosen in a kind of attention that is not on show
+    _normalized: bool
+
+    def _begin(
+        self, readings: dict[str, _Reading], kind: str, wanted: _Wanted, normalized: bool, **traits: Any
+    ) -> None:
+        self._readings, self._left, self._normalized = readings, {}, normalized
+        choice = _first_choice(readings[kind].patterns, *wanted)
+        if traits["bar"] == "induction" and "induction" not in self._names():
+            traits["bar"] = "none"
+        self._showing = True  # there is nothing to compute for what is chosen first
+        super().__init__(**{"attention": kind, **self._state(kind, choice, traits.pop("model", "")), **traits})
+        self._showing = False
 
     @classmethod
-    def from_model(cls, model: Any, text: str, tokenizer: Any = None, **options: Any) -> Self:
+    def from_model(
+        cls, model: Any, text: str, tokenizer: Any = None, *, target: str | None = None, **options: Any
+    ) -> Self:
         """The heads of ``model`` on ``text``. The prompt can be edited in the page, or here: ``heads.prompt = "..."``.
 
         ``model``: what `interpwidgets.load` returns, or any Hugging Face model; ``tokenizer``: by default
-        ``model.tokenizer``. The options are those of `AttentionHeads`. Raises `ValueError` for an empty text or one
-        that is longer than the model's context, `TypeError` for a model without attention.
+        ``model.tokenizer``. The options are those of `AttentionHeads`.
+
+        An encoder-decoder shows three kinds of attention: ``heads.attention`` is "encoder", "decoder" or "cross", which
+        is first; an option ``attention`` names another. ``target``: what the decoder says; by default what the model
+        itself answers, at most 32 tokens.
+
+        Raises `ValueError` for an empty text or one that is longer than the model's context, `TypeError` for a model
+        without attention.
         """
         text = checked_prompt(text)
-        found = _attention(model, text, tokenizer, None)
-        tokens = read_tokens(found.tokens)
-        widget = cls(tokens, _patterns(found, tokens), **{"n_kv_heads": found.n_kv_heads, **options})
-        widget._model, widget._tokenizer = model, tokenizer
+        run = _run(model, text, tokenizer, target, None)
+        if len(run.readings) > 1:
+            widget = cls._of_kinds(run.readings, options.pop("attention", "cross"), **options)
+        else:
+            [reading] = run.readings.values()
+            widget = cls(reading.tokens, reading.patterns, **{"n_kv_heads": reading.n_kv_heads, **options})
+        widget._model, widget._tokenizer, widget._target = model, tokenizer, target
         with widget._shown_at_once():
-            widget._meta = {**widget._meta, "model": _short_name(found.name)}
+            widget._say(run.model)
             widget._has_model = True
             widget.prompt = text
         widget._fill()
+        return widget
+
+    @classmethod
+    def encoder_decoder(
+        cls, source: Sequence[str], target: Sequence[str], encoder: Any, decoder: Any, cross: Any, **options: Any
+    ) -> Self:
+        """The three kinds of attention of an encoder-decoder, from arrays.
+
+        ``source``, ``target``: the tokens that encoder and decoder read. ``encoder``, ``decoder``, ``cross``: their
+        patterns as `AttentionHeads` takes them, such as ``outputs.encoder_attentions``, ``outputs.decoder_attentions``
+        and ``outputs.cross_attentions``; queries of ``cross`` are the target's tokens, keys the source's. The options
+        are those of `AttentionHeads`, and ``attention``, which is shown first, by default "cross".
+        """
+        ours, theirs = read_tokens(source), read_tokens(target)
+        given = {"encoder": (ours, None, encoder), "decoder": (theirs, None, decoder), "cross": (theirs, ours, cross)}
+        return cls._of_kinds(_read_kinds(given), options.pop("attention", "cross"), **options)
+
+    @classmethod
+    def _of_kinds(cls, readings: dict[str, _Reading], kind: str, *, normalized: bool = True, **options: Any) -> Self:
+        one_of("attention", kind, list(readings))
+        wanted = tuple(options.pop(name, None) for name in ("layer", "head", "query", "key"))
+        defaults = {"title": "Attention heads", "bar": "induction"}
+        known = {"title", "caption", "sort", "bar", "scale", "theme"}
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{cls.__name__} of an encoder-decoder takes no option {name!r}")
+        widget = cls.__new__(cls)
+        widget._begin(readings, kind, wanted, normalized, **{**defaults, **options})
+        return widget
+
+    @classmethod
+    def from_image(cls, model: Any, image: Any, processor: Any = None, **options: Any) -> Self:
+        """The heads of a vision transformer on ``image``: what a patch attends to, on the picture itself.
+
+        ``image``: [height, width] or [height, width, channel], whole numbers from 0 to 255 or real ones from 0 to 1 (a
+        picture of Pillow is one); or what the model itself takes, ``pixel_values`` [1, channel, height, width].
+        ``processor``: how the image becomes that, an image processor of the transformers library; by default it is
+        resized to the model's size and normalised to -1 .. 1, as ViT wants it. The options are those of
+        `AttentionHeads`. The first token on show is [CLS] if there is one. Raises `ValueError`.
+        """
+        found = _image_attention(model, image, processor)
+        widget = cls(found.tokens, found.patterns, **{"query": 0, **options})
+        rows, columns = found.grid
+        widget._image = {"png": png(found.picture), "rows": rows, "columns": columns}
+        widget._say(_short_name(found.name))
         return widget
 
     @classmethod
@@ -213,24 +314,26 @@ class AttentionHeads(PromptWidget):
                 )
         one_of("mode", mode, ("beside", "difference"))
         a, b = (spelled(name) for name in names or _told_apart(first, second))
-        sides = [(list(side.tokens), side._finished()) for side in (first, second)]
+        sides = [(list(side.tokens), side._reading.key_tokens, side._finished()) for side in (first, second)]
+        groups = first._reading.n_kv_heads
         if mode == "beside":
-            widget = cls(first.tokens, sides[0][1], **{"n_kv_heads": first._n_kv_heads, **options})
-            widget._name = a
+            tokens, keys, patterns = sides[0]
+            widget = cls(tokens, patterns, **{"key_tokens": keys, "n_kv_heads": groups, **options})
+            widget._name, widget._image = a, first._image
             widget._put_beside(second, b)
         else:
-            tokens, patterns = difference(*sides)
+            tokens, keys, patterns = difference(*sides)
             apart = distance(patterns)
             most = np.unravel_index(int(apart.argmax()), apart.shape)
             chosen = {} if {"layer", "head"} & set(options) else {"layer": int(most[0]), "head": int(most[1])}
             if chosen and "query" not in options:
                 strongest = np.abs(patterns.head(chosen["layer"], chosen["head"])).max(-1)
                 chosen["query"] = int(strongest.argmax())
-            fixed = {"n_kv_heads": first._n_kv_heads, "normalized": False, "bar": "distance"}
+            fixed = {"key_tokens": keys, "n_kv_heads": groups, "normalized": False, "bar": "distance"}
             scores = {"distance": apart, **options.pop("scores", {})}
             widget = cls(tokens, patterns, **{**fixed, **chosen, **options, "scores": scores})
             widget._note = f"{a} − {b}"
-        widget._meta = {**widget._meta, "model": _common_model(first, second), **widget._said()}
+        widget._say(_common_model(first, second))
         return widget
 
     @classmethod
@@ -243,6 +346,8 @@ class AttentionHeads(PromptWidget):
         if isinstance(prompts, str) or not list(prompts):
             got = "one text" if isinstance(prompts, str) else "none"
             raise InputError("An average needs prompts.", [("expected", "a list of texts"), ("got", got)])
+        if _is_encoder_decoder(model):
+            raise InputError("An encoder-decoder has three kinds of attention, which from_model shows of one prompt.")
         tokens: list[list[str]] = []
         each: list[Patterns] = []
         for i, prompt in enumerate(prompts):
@@ -257,24 +362,28 @@ class AttentionHeads(PromptWidget):
         names, patterns = mean(tokens, each)
         widget = cls(names, patterns, **{"n_kv_heads": found.n_kv_heads, **options})
         widget._note = f"mean over {count(len(each), 'prompt')}"
-        widget._meta = {**widget._meta, "model": _short_name(found.name), **widget._said()}
+        widget._say(_short_name(found.name))
         return widget
+
+    def _say(self, model: str) -> None:
+        """Say whose attention this is, and what else the state line says first."""
+        said = {"model": model, **self._said()}
+        self._meta = {**self._meta, **said}
+        self._kinds = [{**kind, "_meta": {**kind["_meta"], **said}} for kind in self._kinds]
 
     def _put_beside(self, second: "AttentionHeads", name: str) -> None:
         patterns, own = second._patterns, self._patterns
         same_heads = (patterns.n_layers, patterns.n_heads) == (own.n_layers, own.n_heads)
-        same_cells = patterns.n_tokens == own.n_tokens
-        self._beside = _Other(list(second.tokens), patterns, same_heads, same_cells)
+        same_cells = (patterns.n_tokens, patterns.n_keys) == (own.n_tokens, own.n_keys)
+        self._beside = _Other(patterns, same_heads, same_cells)
         layer, head = (self.layer, self.head) if same_heads else (None, None)
         choice = _first_choice(patterns, layer, head, None, None)
         with self.hold_sync():
             self._other_layer, self._other_head, self._other_query, self._other_key = choice
             self._other = {
-                "tokens": self._beside.tokens,
+                **second._wire(second._reading),
                 "_meta": {**second._meta, "name": name, "note": ""},
-                "_thumbs": _crossing(patterns.thumbs),
-                "_score_names": second._score_names,
-                "_score_values": _crossing(np.stack([second.scores[name] for name in second._score_names])),
+                "_image": second._image,
                 "heads_shared": same_heads,
                 "cells_shared": same_cells,
             }
@@ -284,16 +393,69 @@ class AttentionHeads(PromptWidget):
         """Words of the page about what this is: said in the state line, and over one of two maps."""
         return {"note": self._note, "name": self._name}
 
-    def _state(self, tokens: list[str], choice: _Choice, model: str) -> dict[str, Any]:
+    @property
+    def _reading(self) -> _Reading:
+        return self._readings[self.attention]
+
+    @property
+    def _patterns(self) -> Patterns:
+        return self._reading.patterns
+
+    def _names(self) -> list[str]:
+        """The scores of any kind of attention."""
+        return list(dict.fromkeys(name for reading in self._readings.values() for name in reading.scores))
+
+    def _state(self, kind: str, choice: _Choice, model: str) -> dict[str, Any]:
         """Every trait that depends on the patterns."""
-        patterns = self._patterns
-        scores = {**patterns.scores, **self._own_scores}
-        meta = {
+        reading = self._readings[kind]
+        patterns, several = reading.patterns, len(self._readings) > 1
+        own = {
+            **choice._asdict(),
+            "tokens": reading.tokens,
+            "key_tokens": reading.key_tokens or [],
+            "_meta": self._described(reading, model),
+            "_thumbs": None if several else patterns.thumbs,
+            "_tile": _of_kind(kind, patterns.tile(choice.layer, choice.head)),
+            "_window": None,
+            "zoom": None,
+            "_score_names": list(reading.scores),
+            "_score_values": None if several else _stacked(reading),
+            "_notice": _row_notice(patterns) if self._normalized else None,
+            "_status": _filling(patterns),
+        }
+        return {**own, "_kinds": [self._kind_state(name, model) for name in self._readings]} if several else own
+
+    def _kind_state(self, kind: str, model: str) -> dict[str, Any]:
+        """What the page needs to show a kind of attention that it may turn to later, with or without a kernel."""
+        reading = self._readings[kind]
+        first = _first_choice(reading.patterns, None, None, None, None)
+        return {
+            "name": kind,
+            **self._wire(reading),
+            "_meta": self._described(reading, model),
+            "_notice": _row_notice(reading.patterns) if self._normalized else None,
+            "_tile": _of_kind(kind, reading.patterns.tile(first.layer, first.head)),
+            "choice": first._asdict(),
+        }
+
+    def _wire(self, reading: _Reading) -> dict[str, Any]:
+        return {
+            "tokens": reading.tokens,
+            "key_tokens": reading.key_tokens or [],
+            "_thumbs": _crossing(reading.patterns.thumbs),
+            "_score_names": list(reading.scores),
+            "_score_values": _crossing(_stacked(reading)),
+        }
+
+    def _described(self, reading: _Reading, model: str) -> dict[str, Any]:
+        patterns = reading.patterns
+        return {
             "model": model,
             "layers": patterns.n_layers,
             "heads": patterns.n_heads,
-            "kv_heads": self._n_kv_heads,
+            "kv_heads": reading.n_kv_heads,
             "tokens": patterns.n_tokens,
+            **({} if reading.key_tokens is None else {"keys": patterns.n_keys}),
             "causal": patterns.causal,
             "signed": patterns.signed,
             "vmax": patterns.vmax,
@@ -301,19 +463,6 @@ class AttentionHeads(PromptWidget):
             "tile": patterns.tile_block,
             "exact": patterns.tile_dtype,
             **self._said(),
-        }
-        return {
-            **choice._asdict(),
-            "tokens": tokens,
-            "_meta": meta,
-            "_thumbs": patterns.thumbs,
-            "_tile": _crossing_tile(patterns.tile(choice.layer, choice.head)),
-            "_window": None,
-            "zoom": None,
-            "_score_names": list(scores),
-            "_score_values": np.stack(list(scores.values())),
-            "_notice": _row_notice(patterns) if self._normalized else None,
-            "_status": _filling(patterns),
         }
 
     # -- thumbnails that come one after the other -------------------------------------------------------------
@@ -351,11 +500,10 @@ class AttentionHeads(PromptWidget):
 
     def _show_measured(self) -> None:
         patterns = self._patterns
-        scores = {**patterns.scores, **self._own_scores}
         with self.hold_sync():
             self._meta = {**self._meta, "vmax": patterns.vmax}
             self._thumbs = patterns.thumbs
-            self._score_values = np.stack(list(scores.values()))
+            self._score_values = _stacked(self._reading)
             self._notice = _row_notice(patterns) if self._normalized and patterns.complete else None
             self._status = _filling(patterns)
 
@@ -384,7 +532,8 @@ class AttentionHeads(PromptWidget):
         token: to all earlier occurrences; first token: from all later ones; same token: to itself. Queries that have no
         such keys do not count; where there are none at all, the score is 0 (`interpwidgets.widgets._scores`).
         """
-        return {name: values.copy() for name, values in {**self._finished().scores, **self._own_scores}.items()}
+        self._finished()
+        return {name: values.copy() for name, values in self._reading.scores.items()}
 
     def heads_above(self, score: str, threshold: float) -> list[tuple[int, int]]:
         """The heads (layer, head) whose score is above ``threshold``, the highest first."""
@@ -394,19 +543,21 @@ class AttentionHeads(PromptWidget):
 
     def __repr__(self) -> str:
         patterns = self._patterns
-        layers, heads, tokens = (
-            count(n, noun)
-            for n, noun in zip(
-                (patterns.n_layers, patterns.n_heads, patterns.n_tokens), ("layer", "head", "token"), strict=True
-            )
-        )
+        layers, heads = count(patterns.n_layers, "layer"), count(patterns.n_heads, "head")
+        tokens = count(patterns.n_tokens, "token")
+        if self._reading.key_tokens is not None:
+            tokens = f"{patterns.n_tokens} × {count(patterns.n_keys, 'token')}"
+        kind = f"{self.attention}: " if self.attention else ""
         chosen = f"L{self.layer} mean" if self.head is None else f"L{self.layer} H{self.head}"
-        return f"AttentionHeads({layers} × {heads}, {tokens}, {chosen})"
+        return f"{type(self).__name__}({kind}{layers} × {heads}, {tokens}, {chosen})"
 
     def _fallback_png(self) -> bytes | None:
-        if self._png[0] is not self._thumbs:
-            patterns = self._patterns
-            self._png = self._thumbs, atlas_png(patterns.thumbs[:, :-1], patterns.causal, patterns.signed)
+        patterns = self._patterns
+        if self._png[0] != (patterns, patterns.measured):
+            self._png = (
+                (patterns, patterns.measured),
+                atlas_png(patterns.thumbs[:, :-1], patterns.causal, patterns.signed),
+            )
         return self._png[1]
 
     # -- choosing, from here and from the page ----------------------------------------------------------------
@@ -424,12 +575,32 @@ class AttentionHeads(PromptWidget):
     @t.validate("zoom", "_other_zoom")
     def _inside(self, proposal: Any) -> Any:
         beside = self._beside if proposal.trait.name == "_other_zoom" else None
-        return _square(proposal.value, (beside.patterns if beside else self._patterns).n_tokens)
+        return _square(proposal.value, beside.patterns if beside else self._patterns)
+
+    @t.validate("attention")
+    def _has_kind(self, proposal: Any) -> Any:
+        if proposal.value not in self._readings and len(self._readings) == 1:
+            raise SelectionError("Here is one kind of attention, without a name.", [("got", f'"{proposal.value}"')])
+        return one_of("attention", proposal.value, list(self._readings))
+
+    @t.observe("attention")
+    def _kind_changed(self, change: Any) -> None:
+        """Show another kind: what was chosen in it before, unless the page has chosen."""
+        if self._showing:
+            return
+        chosen = _Choice(self.layer, self.head, self.query, self.key)
+        if "query" not in self._from_page:
+            self._left[change["old"]] = chosen
+            chosen = self._left.get(self.attention) or _first_choice(self._patterns, None, None, None, None)
+        state = self._state(self.attention, chosen, self._meta["model"])
+        with self._shown_at_once():
+            for name in state.keys() - {"_kinds"}:
+                setattr(self, name, state[name])
 
     @t.validate("sort", "bar", "scale", "theme")
     def _known(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
-        scores = list(self._patterns.scores) + list(self._own_scores)
+        scores = self._names()
         known = {"sort": ["layer", *scores], "bar": [*scores, "none"], "scale": SCALES, "theme": THEMES}[name]
         return one_of(name, value, known)
 
@@ -437,26 +608,28 @@ class AttentionHeads(PromptWidget):
     def _encodable(self, proposal: Any) -> Any:
         return spelled(proposal.value)
 
-    @t.validate("tokens")
+    @t.validate("tokens", "key_tokens")
     def _one_per_position(self, proposal: Any) -> Any:
-        tokens = read_tokens(proposal.value)
-        if len(tokens) != self._patterns.n_tokens:
-            expected = count(self._patterns.n_tokens, "string")
+        keys = proposal.trait.name == "key_tokens"
+        if keys and self._reading.key_tokens is None and not proposal.value:
+            return []
+        tokens, n = read_tokens(proposal.value), self._patterns.n_keys if keys else self._patterns.n_tokens
+        if len(tokens) != n:
             raise SelectionError(
-                "One token is needed per position.", [("expected", expected), ("got", str(len(tokens)))]
+                "One token is needed per position.", [("expected", count(n, "string")), ("got", str(len(tokens)))]
             )
         return tokens
 
     @t.observe("layer", "head", "zoom", "_other_layer", "_other_head", "_other_zoom")
     def _head_changed(self, _change: Any) -> None:
-        if self._tile is not None:
+        if self._tile is not None and not self._showing:
             self._show_head()
 
     def _show_head(self) -> None:
         """Send the numbers of what is chosen, as far as they are not on the page yet."""
         place = self.layer, self.head
-        self._tile = _tile_for(self._patterns, place, self._tile)
-        self._window = _window_for(self._patterns, place, self.zoom, self._window)
+        self._tile = _tile_for(self._patterns, place, self._tile, self.attention)
+        self._window = _window_for(self._patterns, place, self.zoom, self._window, self.attention)
         if self._beside:
             place, zoom = self._other_place(), self.zoom if self._beside.cells_shared else self._other_zoom
             self._other_tile = _tile_for(self._beside.patterns, place, self._other_tile)
@@ -484,17 +657,16 @@ class AttentionHeads(PromptWidget):
     # -- running the model ------------------------------------------------------------------------------------
 
     def _computed(self, prompt: str) -> _Run:
-        found = _attention(self._model, prompt, self._tokenizer, self._on_layer)
-        tokens = read_tokens(found.tokens)
-        return _Run(_short_name(found.name), tokens, _patterns(found, tokens))
+        return _run(self._model, prompt, self._tokenizer, self._target, self._on_layer)
 
     def _on_layer(self, done: int, n_layers: int) -> None:
         self._progress(f"{self._work} · layer {done} of {n_layers}", done / n_layers)
 
     def _shown(self, computed: _Run) -> dict[str, Any]:
         """Another prompt at the same head."""
-        before, self._patterns = self._patterns, computed.patterns
-        return self._state(computed.tokens, self._kept_choice(before), computed.model)
+        before = self._patterns
+        self._readings, self._left = computed.readings, {}
+        return self._state(self.attention, self._kept_choice(before), computed.model)
 
     def _show(self, prompt: str, computed: _Run) -> None:
         try:
@@ -507,7 +679,7 @@ class AttentionHeads(PromptWidget):
         now = self._patterns
         layer = min(self.layer, now.n_layers - 1)
         head = None if self.head is None else min(self.head, now.n_heads - 1)
-        if self.query == before.n_tokens - 1 or max(self.query, self.key) >= now.n_tokens:
+        if self.query == before.n_tokens - 1 or self.query >= now.n_tokens or self.key >= now.n_keys:
             return _first_choice(now, layer, head, None, None)
         return _Choice(layer, head, self.query, self.key)
 
@@ -521,7 +693,7 @@ class AttentionHeads(PromptWidget):
         out = io.StringIO(newline="")
         writer = csv.writer(out, lineterminator="\n")
         tokens = [csv_cell(token) for token in self.tokens]
-        writer.writerow(["query \\ key", *tokens])
+        writer.writerow(["query \\ key", *map(csv_cell, self.key_tokens or self.tokens)])
         for token, row in zip(tokens, self.selected, strict=True):
             writer.writerow([token, *(f"{value:.7g}" for value in row)])
         if path is None:
@@ -535,6 +707,12 @@ class AttentionHeads(PromptWidget):
         The result displays without network: CircuitsVis' own copy of its page code is in it. Tokens are escaped, since
         CircuitsVis takes them for HTML, and their white space is made visible. Needs the package circuitsvis.
         """
+        if self._reading.key_tokens is not None:
+            raise InputError(
+                "CircuitsVis shows attention of a text to itself only.",
+                [("expected", "as many keys as queries, of the same text"), ("got", "tokens and key_tokens")],
+                "to_csv() takes the numbers elsewhere.",
+            )
         from interpwidgets.widgets._circuitsvis import circuitsvis_html
 
         chosen = self.layer if layer is None else _position("layer", layer, self._patterns)
@@ -546,11 +724,50 @@ class AttentionHeads(PromptWidget):
 
 
 def _attention(model: Any, text: str, tokenizer: Any, on_layer: Callable[[int, int], None] | None) -> Any:
-    """Tokens and patterns of a model: the only place where a widget needs torch."""
+    """Tokens and patterns of a model; where a model is asked, and only there, a widget needs torch."""
     from interpwidgets.models.attention import attention_patterns, cells_of, kept_attention
 
     long = cells_of(model, text, tokenizer) > KEPT_ABOVE
     return (kept_attention if long else attention_patterns)(model, text, tokenizer, on_layer=on_layer)
+
+
+def _is_encoder_decoder(model: Any) -> bool:
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+
+
+def _run(
+    model: Any, text: str, tokenizer: Any, target: str | None, on_layer: Callable[[int, int], None] | None
+) -> _Run:
+    """Everything that a prompt shows: one kind of attention, or the three of an encoder-decoder."""
+    if _is_encoder_decoder(model):
+        from interpwidgets.models.reported import encoder_decoder_attention
+
+        kinds = encoder_decoder_attention(model, text, target, tokenizer)
+        given = {name: (kind.tokens, kind.key_tokens, kind.patterns) for name, kind in kinds.items()}
+        return _Run(_short_name(kinds["cross"].name), _read_kinds(given))
+    if target is not None:
+        raise InputError("This model has no decoder that would say a target.", advice="Leave target out.")
+    found = _attention(model, text, tokenizer, on_layer)
+    tokens = read_tokens(found.tokens)
+    return _Run(_short_name(found.name), {"": _Reading(tokens, None, _patterns(found, tokens), found.n_kv_heads, {})})
+
+
+def _read_kinds(given: Mapping[str, tuple[list[str], list[str] | None, Any]]) -> dict[str, _Reading]:
+    found = {}
+    for name, (tokens, keys, arrays) in given.items():
+        tokens, keys = read_tokens(tokens), None if keys is None else read_tokens(keys)
+        try:
+            patterns = Patterns.of(tokens, arrays, keys)
+        except InputError as error:
+            raise InputError(f"{name}: {error.title}", error.rows, error.advice) from None
+        found[name] = _Reading(tokens, keys, patterns, patterns.n_heads, {})
+    return found
+
+
+def _image_attention(model: Any, image: Any, processor: Any) -> Any:
+    from interpwidgets.models.reported import image_attention
+
+    return image_attention(model, read_image(image), processor)
 
 
 def _patterns(found: Any, tokens: list[str]) -> Patterns:
@@ -614,7 +831,7 @@ def _cut(text: str, at: int, most: int = 40) -> str:
 
 def _position(name: str, value: Any, patterns: Patterns) -> int:
     """The index, counted from 0; raises `SelectionError` where there is none."""
-    size = {"layer": patterns.n_layers, "head": patterns.n_heads}.get(name, patterns.n_tokens)
+    size = {"layer": patterns.n_layers, "head": patterns.n_heads, "key": patterns.n_keys}.get(name, patterns.n_tokens)
     things = {"layer": "layers", "head": "heads in a layer"}.get(name, "tokens")
     return existing(name, value, size, things)
 
@@ -623,7 +840,7 @@ def _first_choice(
     patterns: Patterns, layer: int | None, head: int | None, query: int | None, key: int | None
 ) -> _Choice:
     if layer is None and head is None:
-        induction = patterns.scores["induction"]
+        induction = patterns.scores.get("induction", np.zeros((1, 1)))
         best = np.unravel_index(int(induction.argmax()), induction.shape)
         layer, head = (int(best[0]), int(best[1])) if induction[best] >= INDUCTION else (0, 0)
     layer = _position("layer", layer or 0, patterns)
@@ -634,23 +851,30 @@ def _first_choice(
     return _Choice(layer, head, query, _position("key", key, patterns))
 
 
-def _square(value: Any, n_tokens: int) -> list[int] | None:
-    """A part of the map, its first query, first key and size; None where it is the whole."""
+def _square(value: Any, patterns: Patterns) -> list[int] | None:
+    """A part of the map, its first query, first key and size; None where it is the whole.
+
+    A part that is larger than there are queries, or keys, shows all of these.
+    """
     if value is None:
         return None
     try:
         query, key, size = (index(number) for number in value)
     except (TypeError, ValueError):
         query = key = size = -1
-    if not (query >= 0 <= key and size >= SMALLEST_ZOOM and max(query, key) + size <= n_tokens):
+    ends = [first + min(size, n) <= n for first, n in ((query, patterns.n_tokens), (key, patterns.n_keys))]
+    if not (query >= 0 <= key and SMALLEST_ZOOM <= size <= patterns.longest and all(ends)):
         raise SelectionError(
             "There is no such part of the map.",
             [
-                ("expected", f"first query, first key and size, at least {SMALLEST_ZOOM}, within {n_tokens} tokens"),
+                (
+                    "expected",
+                    f"first query, first key and size, at least {SMALLEST_ZOOM}, within {patterns.longest} tokens",
+                ),
                 ("got", repr(value)),
             ],
         )
-    return None if size == n_tokens else [query, key, size]
+    return None if size == patterns.longest else [query, key, size]
 
 
 def _kv_heads(n_kv_heads: int | None, n_heads: int) -> int:
@@ -716,23 +940,39 @@ def _crossing(array: NDArray[Any]) -> dict[str, Any]:
     return {"data": array.tobytes(), "dtype": array.dtype.str[1:], "shape": list(array.shape)}
 
 
+def _stacked(reading: _Reading) -> NDArray[np.float32]:
+    """[score, layer, head]"""
+    scores, patterns = reading.scores, reading.patterns
+    return np.stack(list(scores.values())) if scores else np.zeros((0, patterns.n_layers, patterns.n_heads), np.float32)
+
+
+def _of_kind(kind: str, tile: dict[str, Any]) -> dict[str, Any]:
+    return {**_crossing_tile(tile), "attention": kind}
+
+
 def _crossing_tile(tile: dict[str, Any]) -> dict[str, Any]:
     where = tile["where"]
     return {**tile, "values": _crossing(tile["values"]), "where": None if where is None else _crossing(where)}
 
 
-def _tile_for(patterns: Patterns, place: tuple[int, int | None], tile: dict[str, Any] | None) -> dict[str, Any]:
-    if tile and (tile["layer"], tile["head"]) == place:
+def _tile_for(
+    patterns: Patterns, place: tuple[int, int | None], tile: dict[str, Any] | None, kind: str = ""
+) -> dict[str, Any]:
+    if tile and (tile["layer"], tile["head"], tile["attention"]) == (*place, kind):
         return tile
-    return _crossing_tile(patterns.tile(*place))
+    return _of_kind(kind, patterns.tile(*place))
 
 
 def _window_for(
-    patterns: Patterns, place: tuple[int, int | None], zoom: list[int] | None, window: dict[str, Any] | None
+    patterns: Patterns,
+    place: tuple[int, int | None],
+    zoom: list[int] | None,
+    window: dict[str, Any] | None,
+    kind: str = "",
 ) -> dict[str, Any] | None:
     """The zoomed part of a head, where the page knows it by blocks only."""
     if zoom is None or patterns.tile_block == 1:
         return None
-    if window and (window["layer"], window["head"], window["zoom"]) == (*place, zoom):
+    if window and (window["layer"], window["head"], window["zoom"], window["attention"]) == (*place, zoom, kind):
         return window
-    return _crossing_tile(patterns.window(*place, zoom))
+    return _of_kind(kind, patterns.window(*place, zoom))

@@ -1,6 +1,6 @@
 /** Zooming the large map: drag a rectangle over it; a double click or Escape shows the whole again. */
 import { fill, s } from "../../core/dom";
-import { around, following, type Spot, squareOf, type Zoom } from "./data";
+import { around, following, keysOf, type Spot, squareOf, type Zoom } from "./data";
 import type { View } from "./view";
 
 const SMALLEST = 4;
@@ -10,9 +10,11 @@ const FAR = 5; // pixels from which on a press is a drag and no click
 export const zoomSentence = (zoom: Zoom | null): string =>
   zoom ? `zoomed to queries ${zoom[0]} to ${zoom[0] + zoom[2] - 1}, keys ${zoom[1]} to ${zoom[1] + zoom[2] - 1}` : "the whole map";
 
+const longest = (view: View): number => Math.max(view.meta().tokens, keysOf(view.meta()));
+
 /** Shows a part of the map, or all of it. */
 export function show(view: View, zoom: Zoom | null, say: (text: string) => void): void {
-  const whole = !zoom || zoom[2] >= view.meta().tokens;
+  const whole = !zoom || zoom[2] >= longest(view);
   view.zoom.set(whole ? null : zoom);
   say(zoomSentence(whole ? null : zoom));
 }
@@ -20,9 +22,9 @@ export function show(view: View, zoom: Zoom | null, say: (text: string) => void)
 /** Half or twice as many tokens round the chosen pair. */
 export function step(view: View, closer: boolean, say: (text: string) => void): void {
   const { tokens } = view.meta();
-  const size = view.zoom()?.[2] ?? tokens;
-  const next = closer ? Math.max(Math.min(SMALLEST, tokens), Math.ceil(size / 2)) : size * 2;
-  show(view, around(view.cursor(), next, tokens), say);
+  const size = view.zoom()?.[2] ?? longest(view);
+  const next = closer ? Math.max(Math.min(SMALLEST, longest(view)), Math.ceil(size / 2)) : size * 2;
+  show(view, around(view.cursor(), next, tokens, keysOf(view.meta())), say);
 }
 
 /** Moves the part that is shown along with the chosen pair. */
@@ -45,8 +47,9 @@ export function brush(view: View, canvas: HTMLCanvasElement, marks: SVGElement, 
   let square: Zoom | null = null;
   const draw = () => {
     const p = view.shown();
-    const size = canvas.clientWidth / p.n / p.block;
-    const box = square && { x: (square[1] - p.left) * size + 0.5, y: (square[0] - p.top) * size + 0.5, width: square[2] * size - 1, height: square[2] * size - 1, fill: "none" };
+    const size = canvas.clientWidth / p.columns / p.block;
+    const side = (all: number) => Math.min(square![2], all) * size - 1;
+    const box = square && { x: (square[1] - p.left) * size + 0.5, y: (square[0] - p.top) * size + 0.5, width: side(p.keys), height: side(p.tokens), fill: "none" };
     fill(marks, box && [s("rect", { ...box, stroke: "var(--paper)", "stroke-width": 3 }), s("rect", { ...box, stroke: "var(--ink1)", "data-part": "brush" })]);
   };
   const cancel = () => {
@@ -56,14 +59,14 @@ export function brush(view: View, canvas: HTMLCanvasElement, marks: SVGElement, 
     return was;
   };
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.pointerType === "touch" || view.meta().tokens <= SMALLEST) return;
+    if (event.button !== 0 || event.pointerType === "touch" || longest(view) <= SMALLEST) return;
     from = { x: event.clientX, y: event.clientY, spot: at(event) };
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!from || (!square && Math.hypot(event.clientX - from.x, event.clientY - from.y) < FAR)) return;
     view.hover.set(null);
-    square = squareOf(from.spot, at(event), view.meta().tokens, SMALLEST);
+    square = squareOf(from.spot, at(event), view.meta().tokens, SMALLEST, keysOf(view.meta()));
     draw();
   });
   canvas.addEventListener("pointerup", () => {

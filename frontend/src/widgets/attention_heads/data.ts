@@ -6,7 +6,9 @@ export interface Meta {
   layers: number;
   heads: number;
   kv_heads: number;
+  /** How many queries there are; `keys` too where they are of another text. */
   tokens: number;
+  keys?: number;
   causal: boolean;
   signed: boolean;
   vmax: number;
@@ -21,6 +23,9 @@ export interface Meta {
   name: string;
 }
 
+/** How many keys there are. */
+export const keysOf = ({ tokens, keys }: Meta): number => keys ?? tokens;
+
 export type HeadId = { layer: number; head: number | null };
 
 /** A square part of the map: its first query, its first key, its size in tokens. */
@@ -29,6 +34,10 @@ export type Zoom = [number, number, number];
 export interface Tile extends HeadId {
   block: number;
   n: number;
+  /** Cells of a row, where there are not as many as rows. */
+  columns?: number;
+  /** Of which kind of attention it is, where there are several. */
+  attention?: string;
   /** Of which part it is; absent of the whole. */
   zoom?: Zoom;
   packed: boolean;
@@ -36,11 +45,13 @@ export interface Tile extends HeadId {
   where: Packed | null;
 }
 
-/** The pattern of one head, n x n; with block > 1 each cell is the largest value of block x block tokens. */
+/** The pattern of one head, n x columns; with block > 1 each cell is the largest value of block x block tokens. */
 export interface Pattern {
   n: number;
+  columns: number;
   block: number;
   tokens: number;
+  keys: number;
   /** The query of the first row and the key of the first column. */
   top: number;
   left: number;
@@ -65,14 +76,9 @@ function unpack<A extends Uint8Array | Float32Array>(packed: A, n: number, dense
   return dense;
 }
 
-function pattern(values: Float32Array, where: Uint8Array | null, n: number, block: number, meta: Meta, exact: boolean): Pattern {
-  const peaks = new Float32Array(n);
-  for (let q = 0; q < n; q++) {
-    let peak = 0;
-    for (let i = q * n; i < (q + 1) * n; i++) peak = Math.max(peak, Math.abs(values[i]!));
-    peaks[q] = peak;
-  }
-  return { n, block, tokens: meta.tokens, top: 0, left: 0, values, where, peaks, exact, causal: meta.causal, known: true };
+function pattern(values: Float32Array, where: Uint8Array | null, n: number, columns: number, block: number, meta: Meta, exact: boolean): Pattern {
+  const peaks = Float32Array.from({ length: n }, (_, q) => values.subarray(q * columns, (q + 1) * columns).reduce((peak, value) => Math.max(peak, Math.abs(value)), 0));
+  return { n, columns, block, tokens: meta.tokens, keys: keysOf(meta), top: 0, left: 0, values, where, peaks, exact, causal: meta.causal, known: true };
 }
 
 export function fromTile(tile: Tile, meta: Meta): Pattern {
@@ -81,12 +87,11 @@ export function fromTile(tile: Tile, meta: Meta): Pattern {
 }
 
 function read(tile: Tile, meta: Meta): Pattern {
-  const { n, block } = tile;
+  const { n, block, columns = n } = tile;
   const raw = Float32Array.from(numbers(tile.values));
   const where = tile.where && (numbers(tile.where) as Uint8Array);
-  return tile.packed
-    ? pattern(unpack(raw, n, new Float32Array(n * n)), where && unpack(where, n, new Uint8Array(n * n)), n, block, meta, block === 1)
-    : pattern(raw, where, n, block, meta, block === 1);
+  const dense = <A extends Uint8Array | Float32Array>(cells: A, room: A) => (tile.packed ? unpack(cells, n, room) : cells);
+  return pattern(dense(raw, new Float32Array(n * n)), where && dense(where, new Uint8Array(n * n)), n, columns, block, meta, block === 1);
 }
 
 /** The value behind each code of a thumbnail. */
@@ -99,60 +104,63 @@ export function decoder(meta: Meta): Float32Array {
   return table;
 }
 
-/** All thumbnails: `[layer, head, t, t]`, the mean over heads last in its layer. */
+/** All thumbnails: `[layer, head, t, columns]`, the mean over heads last in its layer. */
 export interface Thumbs {
   codes: Uint8Array;
   t: number;
+  columns: number;
   planes: number;
 }
 
 export function thumbs(array: Packed): Thumbs {
-  return { codes: numbers(array) as Uint8Array, t: array.shape[3] ?? 0, planes: array.shape[1] ?? 0 };
+  return { codes: numbers(array) as Uint8Array, t: array.shape[2] ?? 0, columns: array.shape[3] ?? 0, planes: array.shape[1] ?? 0 };
 }
 
 export function plane(all: Thumbs, { layer, head }: HeadId): Uint8Array {
-  const size = all.t * all.t;
+  const size = all.t * all.columns;
   const at = (layer * all.planes + (head ?? all.planes - 1)) * size;
   return all.codes.subarray(at, at + size);
 }
 
 export function fromThumb(all: Thumbs, id: HeadId, meta: Meta, table: Float32Array): Pattern {
   const codes = plane(all, id);
-  return pattern(Float32Array.from(codes, (code) => table[code]!), null, all.t, meta.block, meta, false);
+  return pattern(Float32Array.from(codes, (code) => table[code]!), null, all.t, all.columns, meta.block, meta, false);
 }
 
 /** The part of a pattern that a zoom shows, by whole cells; rows keep the peaks that they have in the whole. */
 export function crop(p: Pattern, [query, key, size]: Zoom): Pattern {
   const cells = (from: number) => Math.ceil((from + size) / p.block) - Math.floor(from / p.block);
-  const n = Math.min(p.n, Math.max(cells(query), cells(key)));
-  const [row, column] = [query, key].map((from) => Math.min(p.n - n, Math.floor(from / p.block))) as [number, number];
+  const side = Math.max(cells(query), cells(key));
+  const [n, columns] = [Math.min(p.n, side), Math.min(p.columns, side)];
+  const [row, column] = [Math.min(p.n - n, Math.floor(query / p.block)), Math.min(p.columns - columns, Math.floor(key / p.block))];
   const cut = <A extends Float32Array | Uint8Array>(all: A, out: A): A => {
-    for (let i = 0; i < n; i++) out.set(all.subarray((row + i) * p.n + column, (row + i) * p.n + column + n), i * n);
+    for (let i = 0; i < n; i++) out.set(all.subarray((row + i) * p.columns + column, (row + i) * p.columns + column + columns), i * columns);
     return out;
   };
   return {
     ...p,
     n,
+    columns,
     top: row * p.block,
     left: column * p.block,
-    values: cut(p.values, new Float32Array(n * n)),
-    where: p.where && cut(p.where, new Uint8Array(n * n)),
+    values: cut(p.values, new Float32Array(n * columns)),
+    where: p.where && cut(p.where, new Uint8Array(n * columns)),
     peaks: p.peaks.slice(row, row + n),
   };
 }
 
 /** The square that a dragged rectangle asks for: as small as holds it, around its middle, within the text. */
-export function squareOf(from: Spot, to: Spot, tokens: number, smallest: number): Zoom {
+export function squareOf(from: Spot, to: Spot, tokens: number, smallest: number, keys = tokens): Zoom {
   const [top, left] = [Math.min(from.query, to.query), Math.min(from.key, to.key)];
-  const [height, width] = [Math.abs(from.query - to.query) + 1, Math.abs(from.key - to.key) + 1];
-  return around({ query: top + (height - 1) / 2, key: left + (width - 1) / 2 }, Math.max(height, width, smallest), tokens);
+  const [height, wide] = [Math.abs(from.query - to.query) + 1, Math.abs(from.key - to.key) + 1];
+  return around({ query: top + (height - 1) / 2, key: left + (wide - 1) / 2 }, Math.max(height, wide, smallest), tokens, keys);
 }
 
-/** A square of this size round a pair of tokens, within the text. */
-export function around(spot: Spot, size: number, tokens: number): Zoom {
-  const side = Math.min(tokens, size);
-  const first = (middle: number) => Math.max(0, Math.min(tokens - side, Math.round(middle - (side - 1) / 2)));
-  return [first(spot.query), first(spot.key), side];
+/** A square of this size round a pair of tokens, within the text; it covers all queries, or keys, where there are fewer. */
+export function around(spot: Spot, size: number, tokens: number, keys = tokens): Zoom {
+  const side = Math.min(Math.max(tokens, keys), size);
+  const first = (middle: number, all: number) => Math.max(0, Math.min(all - side, Math.round(middle - (side - 1) / 2)));
+  return [first(spot.query, tokens), first(spot.key, keys), side];
 }
 
 /** The same square, moved as little as brings the pair of tokens into it. */
@@ -162,27 +170,26 @@ export function following([query, key, size]: Zoom, spot: Spot): Zoom {
 }
 
 export function holds(p: Pattern, { query, key }: Spot): boolean {
-  const size = p.n * p.block;
-  return query >= p.top && key >= p.left && query < p.top + size && key < p.left + size;
+  return query >= p.top && key >= p.left && query < p.top + p.n * p.block && key < p.left + p.columns * p.block;
 }
 
 /** The cell in which a pair of tokens falls. */
 export const cellOf = (p: Pattern, { query, key }: Spot) => {
-  const at = (place: number, first: number) => Math.max(0, Math.min(p.n - 1, Math.floor((place - first) / p.block)));
-  return { row: at(query, p.top), column: at(key, p.left) };
+  const at = (place: number, n: number) => Math.max(0, Math.min(n - 1, Math.floor(place / p.block)));
+  return { row: at(query - p.top, p.n), column: at(key - p.left, p.columns) };
 };
 
 /** The pair of tokens that a cell stands for: where its largest value is, else its last allowed corner. */
 export function spotOf(p: Pattern, row: number, column: number): Spot {
-  const inside = p.where?.[row * p.n + column];
+  const inside = p.where?.[row * p.columns + column];
   const query = p.top + row * p.block + (inside === undefined ? p.block - 1 : Math.floor(inside / p.block));
   const key = p.left + column * p.block + (inside === undefined ? 0 : inside % p.block);
-  return { query: Math.min(p.tokens - 1, query), key: Math.min(p.tokens - 1, key) };
+  return { query: Math.min(p.tokens - 1, query), key: Math.min(p.keys - 1, key) };
 }
 
 export function valueAt(p: Pattern, spot: Spot): number {
   const { row, column } = cellOf(p, spot);
-  return p.values[row * p.n + column] ?? 0;
+  return p.values[row * p.columns + column] ?? 0;
 }
 
 export const masked = (p: Pattern, row: number, column: number): boolean => p.causal && p.left + column * p.block >= p.top + (row + 1) * p.block;

@@ -18,6 +18,9 @@ interface Layout {
   items: HeadId[];
   columns: number;
   thumb: number;
+  /** The thumbnail within that square, where there are fewer queries, or keys. */
+  tall: number;
+  wide: number;
   rowPitch: number;
   sorted: boolean;
   width: number;
@@ -29,18 +32,21 @@ const SORTED_THUMBS = [72, 64, 56, 48, 40, 34];
 const UNDER_SORTED = 22;
 
 /** Thumbnails in the order of a score: the largest with which all of them are no taller than the map. */
-function flow(count: number, width: number, height: number): { thumb: number; columns: number } {
+function flow(count: number, width: number, height: number, aspect: number): { thumb: number; columns: number } {
   const fits = SORTED_THUMBS.map((thumb) => ({ thumb, columns: Math.max(1, Math.min(count, Math.floor((width + 4) / (thumb + 4)))) }));
-  return fits.find(({ thumb, columns }) => Math.ceil(count / columns) * (thumb + UNDER_SORTED) <= height) ?? fits.at(-1)!;
+  return fits.find(({ thumb, columns }) => Math.ceil(count / columns) * (thumb * aspect + UNDER_SORTED) <= height) ?? fits.at(-1)!;
 }
 
 function layoutOf(view: View, grid: GridSize, tallest: number): Layout {
   const { layers, heads, kv_heads } = view.meta();
+  const { t, columns: across } = view.thumbs();
+  const sides = (thumb: number) => ({ thumb, tall: (thumb * t) / Math.max(t, across), wide: (thumb * across) / Math.max(t, across) });
   if (view.sort() !== "layer" && view.scores().has(view.sort())) {
     const items = view.order();
-    const { thumb, columns } = flow(items.length, grid.width, tallest);
-    const [pitch, rowPitch] = [thumb + 4, thumb + UNDER_SORTED];
-    return { items, columns, thumb, rowPitch, sorted: true, width: columns * pitch - 4, height: Math.ceil(items.length / columns) * rowPitch, x: (column) => column * pitch };
+    const { thumb, columns } = flow(items.length, grid.width, tallest, sides(1).tall);
+    const own = sides(thumb);
+    const [pitch, rowPitch] = [thumb + 4, own.tall + UNDER_SORTED];
+    return { ...own, items, columns, rowPitch, sorted: true, width: columns * pitch - 4, height: Math.ceil(items.length / columns) * rowPitch, x: (column) => column * pitch + (thumb - own.wide) / 2 };
   }
   const items: HeadId[] = [];
   for (let layer = 0; layer < layers; layer++) {
@@ -52,8 +58,9 @@ function layoutOf(view: View, grid: GridSize, tallest: number): Layout {
   const mean = LAYER_GUTTER + heads * grid.pitch + groups(heads) + MEAN_GAP;
   const slack = grid.width - mean - grid.thumb; // the mean stands flush with the edge of the widget
   const x = (column: number) => (column === heads ? mean + (slack > 0 && slack < 32 ? slack : 0) : LAYER_GUTTER + column * grid.pitch + groups(column));
-  const rowPitch = grid.thumb + 5;
-  return { items, columns: heads + 1, thumb: grid.thumb, rowPitch, sorted: false, width: x(heads) + grid.thumb, height: layers * rowPitch, x };
+  const own = sides(grid.thumb);
+  const rowPitch = own.tall + 5;
+  return { ...own, items, columns: heads + 1, rowPitch, sorted: false, width: x(heads) + grid.thumb, height: layers * rowPitch, x: (column) => x(column) + (grid.thumb - own.wide) / 2 };
 }
 
 /** Place of each code on the ramp: the last three of the four decades, raised so that faint cells stay faint. */
@@ -75,34 +82,34 @@ function cover(t: number, n: number): { from: Int32Array; to: Int32Array; first:
 }
 
 /** Draws thumbnails of t x t codes on n x n pixels: enlarged by the area that a pixel covers, reduced by the maximum. */
-function sampler(t: number, n: number, meta: Meta, ramp: Ramp): (codes: Uint8Array, out: Uint32Array, offset: number, width: number) => void {
-  const { from, to, first } = cover(t, n);
+function sampler(t: number, columns: number, n: number, across: number, meta: Meta, ramp: Ramp): (codes: Uint8Array, out: Uint32Array, offset: number, width: number) => void {
+  const [rows, cols] = [cover(t, n), cover(columns, across)];
   const place = places(meta);
   const strength = (code: number) => (meta.signed ? Math.abs(code - 128) : code);
   const strongest = (codes: Uint8Array, y: number, x: number): number => {
     let found = -1;
-    for (let q = from[y]!; q < to[y]!; q++)
-      for (let k = from[x]!; k < to[x]!; k++) {
-        const code = codes[q * t + k]!;
+    for (let q = rows.from[y]!; q < rows.to[y]!; q++)
+      for (let k = cols.from[x]!; k < cols.to[x]!; k++) {
+        const code = codes[q * columns + k]!;
         if (!(meta.causal && k > q) && (found < 0 || strength(code) > strength(found))) found = code;
       }
     return found < 0 ? -1 : place[found]!;
   };
   const average = (codes: Uint8Array, y: number, x: number): number => {
     let [sum, weight] = [0, 0];
-    for (let q = from[y]!; q < to[y]!; q++)
-      for (let k = from[x]!; k < to[x]!; k++) {
+    for (let q = rows.from[y]!; q < rows.to[y]!; q++)
+      for (let k = cols.from[x]!; k < cols.to[x]!; k++) {
         if (meta.causal && k > q) continue;
-        const share = (q === from[y]! ? first[y]! : 1 - first[y]!) * (k === from[x]! ? first[x]! : 1 - first[x]!);
-        sum += share * place[codes[q * t + k]!]!;
+        const share = (q === rows.from[y]! ? rows.first[y]! : 1 - rows.first[y]!) * (k === cols.from[x]! ? cols.first[x]! : 1 - cols.first[x]!);
+        sum += share * place[codes[q * columns + k]!]!;
         weight += share;
       }
     return weight > 0.5 ? sum / weight : -1;
   };
-  const shade = t > n ? strongest : average;
+  const shade = t > n || columns > across ? strongest : average;
   return (codes, out, offset, width) => {
     for (let y = 0; y < n; y++)
-      for (let x = 0; x < n; x++) {
+      for (let x = 0; x < across; x++) {
         const at = shade(codes, y, x);
         if (at >= 0) out[offset + y * width + x] = ramp.pixels[Math.round(at)]!;
       }
@@ -111,7 +118,7 @@ function sampler(t: number, n: number, meta: Meta, ramp: Ramp): (codes: Uint8Arr
 
 function drawAtlas(canvas: HTMLCanvasElement, layout: Layout, all: Thumbs, meta: Meta, ramp: Ramp): void {
   const ratio = devicePixelRatio;
-  const n = Math.round(layout.thumb * ratio);
+  const [n, across] = [layout.tall, layout.wide].map((side) => Math.max(1, Math.round(side * ratio))) as [number, number];
   const width = (canvas.width = Math.ceil(layout.width * ratio) + 1); // positions are rounded to device pixels
   const height = (canvas.height = Math.ceil(layout.height * ratio) + 1);
   canvas.style.width = `${width / ratio}px`;
@@ -119,7 +126,7 @@ function drawAtlas(canvas: HTMLCanvasElement, layout: Layout, all: Thumbs, meta:
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const sample = sampler(all.t, n, meta, ramp);
+  const sample = sampler(all.t, all.columns, n, across, meta, ramp);
   layout.items.forEach((id, i) => {
     const left = Math.round(layout.x(i % layout.columns) * ratio);
     const top = Math.round(Math.floor(i / layout.columns) * layout.rowPitch * ratio);
@@ -132,15 +139,15 @@ function drawAtlas(canvas: HTMLCanvasElement, layout: Layout, all: Thumbs, meta:
 function header(layout: Layout, meta: Meta, chosen: HeadId): SVGElement[] {
   if (layout.sorted) return [];
   const { heads, kv_heads } = meta;
-  const centre = (column: number) => layout.x(column) + layout.thumb / 2;
+  const centre = (column: number) => layout.x(column) + layout.wide / 2;
   const drawn: SVGElement[] = [];
   const wide = layout.thumb >= 15 || heads < 100;
   for (let column = 0; column < heads; column++) if (wide) drawn.push(svgText(centre(column), 20, "middle", column, chosenIf(column === chosen.head)));
-  drawn.push(svgText(layout.x(heads) + layout.thumb, 20, "end", "mean", chosenIf(chosen.head === null)));
+  drawn.push(svgText(layout.x(heads) + layout.wide, 20, "end", "mean", chosenIf(chosen.head === null)));
   if (kv_heads === heads) return drawn;
   const size = heads / kv_heads;
   for (let group = 0; group < kv_heads; group++) {
-    const [left, right] = [layout.x(group * size) + 0.5, layout.x(group * size + size - 1) + layout.thumb - 0.5];
+    const [left, right] = [layout.x(group * size) + 0.5, layout.x(group * size + size - 1) + layout.wide - 0.5];
     const on = chosen.head !== null && Math.floor(chosen.head / size) === group;
     const middle = (left + right) / 2;
     const text = right - left > 44 ? `kv ${group}` : `${group}`;
@@ -155,7 +162,7 @@ function header(layout: Layout, meta: Meta, chosen: HeadId): SVGElement[] {
 
 /** Layer numbers or layer.head labels, score bars, and the ring round the chosen head. */
 function overlay(view: View, layout: Layout, hovered: HeadId | null): SVGElement[] {
-  const { thumb, rowPitch, columns, sorted } = layout;
+  const { tall, wide, rowPitch, columns, sorted } = layout;
   const meta = view.meta();
   const chosen = view.chosen();
   const score = view.scores().get(sorted ? view.sort() : view.bar());
@@ -163,17 +170,17 @@ function overlay(view: View, layout: Layout, hovered: HeadId | null): SVGElement
   const rings: SVGElement[] = [];
   if (!sorted)
     for (let layer = 0; layer < meta.layers; layer++)
-      drawn.push(svgText(LAYER_GUTTER - 8, layer * rowPitch + thumb / 2 + 4, "end", layer, chosenIf(layer === chosen.layer)));
+      drawn.push(svgText(LAYER_GUTTER - 8, layer * rowPitch + tall / 2 + 4, "end", layer, chosenIf(layer === chosen.layer)));
   layout.items.forEach((id, i) => {
     const x = layout.x(i % columns);
     const y = Math.floor(i / columns) * rowPitch;
     const on = id.layer === chosen.layer && id.head === chosen.head;
     const value = scoreOf(score, id, meta);
     const barred = value >= 0.2;
-    if (barred) drawn.push(s("rect", { x, y: y + thumb + 1, width: Math.round(thumb * Math.min(1, value)), height: 2, fill: "var(--ink1)" }));
-    if (sorted) drawn.push(svgText(x + thumb / 2, y + thumb + 14, "middle", `${id.layer}.${id.head}`, chosenIf(on)));
-    if (on) rings.push(...ring(x, y, thumb, barred && !sorted ? thumb + 3 : thumb));
-    else if (hovered && id.layer === hovered.layer && id.head === hovered.head) rings.push(s("rect", { x: x - 0.5, y: y - 0.5, width: thumb + 1, height: thumb + 1, fill: "none", stroke: "var(--ink1)" }));
+    if (barred) drawn.push(s("rect", { x, y: y + tall + 1, width: Math.round(wide * Math.min(1, value)), height: 2, fill: "var(--ink1)" }));
+    if (sorted) drawn.push(svgText(x + wide / 2, y + tall + 14, "middle", `${id.layer}.${id.head}`, chosenIf(on)));
+    if (on) rings.push(...ring(x, y, wide, barred && !sorted ? tall + 3 : tall));
+    else if (hovered && id.layer === hovered.layer && id.head === hovered.head) rings.push(s("rect", { x: x - 0.5, y: y - 0.5, width: wide + 1, height: tall + 1, fill: "none", stroke: "var(--ink1)" }));
   });
   return [...drawn, ...rings];
 }
@@ -199,7 +206,7 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
   scope.effect(() => attribute(logScale, "hidden", grid().width < 360));
   const title = panelTitle(bold("All heads"), logScale, spring(), sort, bar);
 
-  const top = ornament({ height: HEADER, style: "position:sticky;top:0;z-index:1;background:var(--paper)" });
+  const top = ornament({ height: HEADER, style: "position:sticky;top:0;z-index:1;background:linear-gradient(var(--paper) 20px,transparent 20px)" });
   const canvas = h("canvas");
   const marks = pane();
   const box = h("div", { style: "position:relative" }, canvas, marks);
@@ -211,8 +218,8 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
   const layout = scope.computed(() => layoutOf(view, grid(), tallest()));
   scope.effect(() => {
     const now = layout();
-    attribute(bar, "hidden", now.sorted);
-    bar.style.display = now.sorted ? "none" : "";
+    sort.hidden = !scoreNames().length;
+    bar.hidden = now.sorted || sort.hidden;
     legend.hidden = !now.sorted;
     top.style.display = now.sorted ? "none" : "block";
     scroller.style.maxHeight = now.height + HEADER > tallest() + 24 ? `${tallest()}px` : "";
@@ -244,7 +251,7 @@ export function gridPanel(view: View, grid: Read<GridSize>, tallest: Read<number
     const x = event.clientX - edge.left;
     for (let column = 0; column < now.columns; column++) {
       const at = row * now.columns + column;
-      if (x >= now.x(column) && x < now.x(column) + now.thumb + 2 && at < now.items.length && row >= 0) return at;
+      if (x >= now.x(column) && x < now.x(column) + now.wide + 2 && at < now.items.length && row >= 0) return at;
     }
     return null;
   };
@@ -282,5 +289,5 @@ function placed(element: HTMLElement, panel: HTMLElement, box: HTMLElement, layo
   const inner = box.getBoundingClientRect();
   const x = inner.left - edge.left + layout.x(at % layout.columns);
   const y = inner.top - edge.top + Math.floor(at / layout.columns) * layout.rowPitch;
-  return put(element, place({ x, y, width: layout.thumb, height: layout.thumb }, { width: 204, height: 144 }, edge, "below"));
+  return put(element, place({ x, y, width: layout.wide, height: layout.tall }, { width: 204, height: 144 }, edge, "below"));
 }

@@ -3,43 +3,43 @@ import { type Axis, columnLabels, rowLabels, stride } from "../../core/axes";
 import type { Ramp } from "../../core/colour";
 import { choice } from "../../core/controls";
 import { fill, h, s } from "../../core/dom";
-import { paintCells, ring } from "../../core/heat_map";
+import { enlarge, paintCells, ring } from "../../core/heat_map";
 import { legend } from "../../core/legend";
 import { act, bold, onKeys, pane, panelTitle, quiet, resize, spring, svgText } from "../../core/parts";
 import { copy } from "../../core/save";
 import type { Read } from "../../core/signal";
 import { spoken, tokenNode } from "../../core/tokens";
 import { brush, follow, show, step as zoomStep } from "./brush";
-import { cellOf, format, holds, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
+import { cellOf, format, holds, keysOf, masked, type Meta, type Pattern, position, type Scale, spotOf, ticks, valueAt } from "./data";
 import { type MapSize, panelWidth } from "./geometry";
 import { headName, noteOf } from "./names";
 import type { View } from "./view";
 
 /** One pixel per cell; masked cells stay clear. */
 export function paint(p: Pattern, scale: Scale, meta: Meta, ramp: Ramp): HTMLCanvasElement {
-  const at = (row: number, column: number) => (masked(p, row, column) ? -1 : position(p.values[row * p.n + column]!, p.peaks[row]!, scale, meta));
-  return paintCells({ rows: p.n, columns: p.n, at }, ramp);
+  const at = (row: number, column: number) => (masked(p, row, column) ? -1 : position(p.values[row * p.columns + column]!, p.peaks[row]!, scale, meta));
+  return paintCells({ rows: p.n, columns: p.columns, at }, ramp);
 }
 
 const NOWHERE = -1e6; // what is chosen lies outside of the part on show: it takes the place of no label
 
 /** Token labels along both axes; those of the chosen pair in accent and in full. */
-export function axes(tokens: string[], p: Pattern, size: MapSize, row: number, column: number, chosen: { query: number; key: number }): SVGElement[] {
-  const { cell, side, gutter, slanted } = size;
-  const axis = (first: number, on: number, exact: number, room: number): Axis => ({
-    count: p.n,
+export function axes(tokens: string[], keys: string[], p: Pattern, size: MapSize, row: number, column: number, chosen: { query: number; key: number }): SVGElement[] {
+  const { cell, height, gutter, slanted } = size;
+  const axis = (names: string[], count: number, first: number, on: number, exact: number, room: number): Axis => ({
+    count,
     pitch: cell,
     chosen: on,
     room,
     at: (i) => {
       const index = i === on ? exact : first + i * p.block;
-      return { index, token: tokens[index] ?? "" };
+      return { index, token: names[index] ?? "" };
     },
   });
   const here = holds(p, chosen);
   return [
-    ...rowLabels(axis(p.top, here ? row : NOWHERE, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
-    ...columnLabels(axis(p.left, here ? column : NOWHERE, chosen.key, 80), gutter, side, slanted),
+    ...rowLabels(axis(tokens, p.n, p.top, here ? row : NOWHERE, chosen.query, gutter - 10 - (stride(cell) > 1 ? 20 : 0)), gutter),
+    ...columnLabels(axis(keys, p.columns, p.left, here ? column : NOWHERE, chosen.key, 80), gutter, height, slanted),
   ];
 }
 
@@ -54,10 +54,9 @@ const lock = () =>
 /** The value of a pair as a sentence for a screen reader. */
 export function sentence(view: View): string {
   const { query, key } = view.cursor();
-  const tokens = view.tokens();
   const p = view.finest();
   const value = p.known ? format(valueAt(p, { query, key }), p.exact || p.where !== null) : "not computed yet";
-  return `Query ${query} ${spoken(tokens[query] ?? "")}, key ${key} ${spoken(tokens[key] ?? "")}: ${value}`;
+  return `Query ${query} ${spoken(view.tokens()[query] ?? "")}, key ${key} ${spoken(view.keys()[key] ?? "")}: ${value}`;
 }
 
 export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) => void): HTMLElement {
@@ -70,7 +69,7 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   const whole = h("button", { class: "iw-link iw-small", "data-part": "whole", on: { click: () => (show(view, null, say), box.focus({ preventScroll: true })) } }, "Whole map");
   const title = panelTitle(arrow("previous head", "‹", -1), name, arrow("next head", "›", 1), whole, note, spring(), readout, locked);
 
-  const canvas = h("canvas", { style: "position:absolute" });
+  const canvas = h("canvas", { style: "position:absolute;top:0" });
   const labels = pane();
   const marks = pane();
   const drawn = s("g");
@@ -88,7 +87,7 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
     const p = view.finest();
     const spot = view.cursor();
     const at = position(valueAt(p, spot), p.peaks[cellOf(p, spot).row] ?? 1, view.scale(), view.meta()) / 255;
-    return { ramp: view.ramp(), width: Math.min(152, Math.max(96, size().side - 170)), marks: ticks(view.scale(), view.meta()), at };
+    return { ramp: view.ramp(), width: Math.min(152, Math.max(96, size().width - 170)), marks: ticks(view.scale(), view.meta()), at };
   });
   const below = h("div", { class: "iw-row", style: "min-height:28px;justify-content:space-between;margin-top:4px" }, bar, scales);
   const panel = h("div", { style: "flex:none" }, title, box, below);
@@ -103,47 +102,43 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   });
   // the map keeps its size while only the thumbnail of a head is known: its cells are larger then
   const sized = scope.computed(() => {
-    const cell = size().side / view.shown().n;
-    return { ...size(), cell, slanted: cell >= 15 };
+    const { n, columns } = view.shown();
+    const { width, height } = size();
+    const cell = Math.min(width / columns, height / n);
+    return { ...size(), cell, width: cell * columns, height: cell * n, slanted: cell >= 15 };
   });
   const painted = scope.computed(() => paint(view.shown(), view.scale(), view.meta(), view.ramp()));
   scope.effect(() => {
-    const { side, cell, gutter, below: hang } = sized();
-    const device = Math.max(view.shown().n, Math.round(side * devicePixelRatio));
-    canvas.width = canvas.height = device;
-    canvas.style.cssText = `position:absolute;left:${gutter}px;top:0;width:${side}px;height:${side}px`;
-    box.style.height = `${side + hang}px`;
-    box.style.width = `${gutter + side}px`;
+    const { width, height, cell, gutter, below: hang } = sized();
+    enlarge(canvas, painted(), width, height);
+    canvas.style.left = `${gutter}px`;
+    box.style.height = `${height + hang}px`;
+    box.style.width = `${gutter + width}px`;
     panel.style.width = view.narrow() ? "100%" : `${panelWidth(size())}px`;
-    below.style.marginLeft = `${side < 300 ? 0 : gutter}px`;
-    for (const layer of [labels, marks]) resize(layer, gutter + side, side + hang);
-    const context = canvas.getContext("2d")!;
-    context.imageSmoothingEnabled = false;
-    context.clearRect(0, 0, device, device);
-    context.drawImage(painted(), 0, 0, device, device);
+    below.style.marginLeft = `${width < 300 ? 0 : gutter}px`;
+    for (const layer of [labels, marks]) resize(layer, gutter + width, height + hang);
     canvas.dataset.cell = String(cell);
   });
   scope.effect(() => {
     const p = view.shown();
     const { row, column } = cellOf(p, view.cursor());
-    fill(labels, axes(view.tokens(), p, sized(), row, column, view.cursor()));
+    fill(labels, axes(view.tokens(), view.keys(), p, sized(), row, column, view.cursor()));
   });
   scope.effect(() => {
     const p = view.shown();
-    const { cell, gutter, side, below } = sized();
+    const { cell, gutter, width, height, below } = sized();
     const at = cellOf(p, view.cursor());
-    const name = (y: number, text: string) => svgText(gutter + side, y, "end", text);
+    const name = (y: number, text: string) => svgText(gutter + width, y, "end", text);
     brushed.setAttribute("transform", `translate(${gutter} 0)`);
-    const corner = masked(p, Math.ceil(30 / cell), Math.max(0, p.n - Math.ceil(60 / cell)));
-    const names = corner ? [name(12, "key →"), name(28, "query ↓")] : view.zoom() ? [] : [name(side + below, "query ↓  key →")];
+    const corner = masked(p, Math.ceil(30 / cell), Math.max(0, p.columns - Math.ceil(60 / cell)));
+    const names = corner ? [name(12, "key →"), name(28, "query ↓")] : view.zoom() ? [] : [name(height + below, "query ↓  key →")];
     const hovering = view.hover() !== null;
-    fill(drawn, side > 80 ? names : [], holds(p, view.cursor()) && s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
+    fill(drawn, width > 80 ? names : [], holds(p, view.cursor()) && s("g", { transform: `translate(${gutter} 0)` }, ring(at.column * cell, at.row * cell, cell, cell, hovering ? "var(--ink1)" : "var(--accent)")));
   });
   scope.effect(() => {
     const p = view.finest();
     const spot = view.cursor();
-    const tokens = view.tokens();
-    const [query, key] = [tokenNode(tokens[spot.query] ?? ""), tokenNode(tokens[spot.key] ?? "")];
+    const [query, key] = [tokenNode(view.tokens()[spot.query] ?? ""), tokenNode(view.keys()[spot.key] ?? "")];
     for (const node of [query, key]) node.style.cssText = "display:inline-block;max-width:90px;overflow:hidden;text-overflow:ellipsis;vertical-align:bottom";
     fill(readout, query, quiet(" → "), key, " ", bold(p.known ? format(valueAt(p, spot), p.exact || p.where !== null) : "…"));
     fill(locked, view.locked() && view.hover() === null ? lock() : null);
@@ -151,18 +146,18 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   const cellUnder = (event: MouseEvent) => {
     const p = view.shown();
     const edge = canvas.getBoundingClientRect();
-    return { row: Math.floor(((event.clientY - edge.top) / edge.height) * p.n), column: Math.floor(((event.clientX - edge.left) / edge.width) * p.n) };
+    return { row: Math.floor(((event.clientY - edge.top) / edge.height) * p.n), column: Math.floor(((event.clientX - edge.left) / edge.width) * p.columns) };
   };
   const brushing = brush(view, canvas, brushed, (event) => {
     const p = view.shown();
     const { row, column } = cellUnder(event);
-    const at = (first: number, cell: number) => Math.min(p.tokens - 1, first + Math.max(0, Math.min(p.n - 1, cell)) * p.block);
-    return { query: at(p.top, row), key: at(p.left, column) };
+    const at = (first: number, cell: number, n: number, all: number) => Math.min(all - 1, first + Math.max(0, Math.min(n - 1, cell)) * p.block);
+    return { query: at(p.top, row, p.n, p.tokens), key: at(p.left, column, p.columns, p.keys) };
   }, say);
   const under = (event: MouseEvent) => {
     const p = view.shown();
     const { row, column } = cellUnder(event);
-    if (row < 0 || column < 0 || row >= p.n || column >= p.n || masked(p, row, column)) return null;
+    if (row < 0 || column < 0 || row >= p.n || column >= p.columns || masked(p, row, column)) return null;
     return spotOf(p, row, column);
   };
   canvas.addEventListener("mousemove", (event) => {
@@ -206,12 +201,12 @@ function zooming(view: View, event: KeyboardEvent, cancel: () => boolean, say: (
 /** Arrows move one cell (with Shift ten), Enter locks, Escape releases, Page keys change the head. */
 function keyboard(view: View, event: KeyboardEvent): boolean {
   const { query, key } = view.cursor();
-  const top = view.meta().tokens - 1;
+  const [last, end] = [view.meta().tokens - 1, keysOf(view.meta()) - 1];
   const p = view.shown();
   const by = p.block * (event.shiftKey ? 10 : 1);
   const go = (q: number, k: number) => {
-    const to = Math.min(top, Math.max(0, q));
-    const spot = { query: to, key: Math.min(p.causal ? to : top, Math.max(0, k)) };
+    const to = Math.min(last, Math.max(0, q));
+    const spot = { query: to, key: Math.min(p.causal ? to : end, Math.max(0, k)) };
     view.select(spot, view.locked());
     follow(view, spot);
   };
@@ -222,7 +217,7 @@ function keyboard(view: View, event: KeyboardEvent): boolean {
     ArrowLeft: () => go(query, key - by),
     ArrowRight: () => go(query, key + by),
     Home: () => go(query, 0),
-    End: () => go(query, p.causal ? query : top),
+    End: () => go(query, p.causal ? query : end),
     PageUp: () => view.step(-1),
     PageDown: () => view.step(1),
     Enter: () => lock(true),
@@ -236,6 +231,5 @@ function keyboard(view: View, event: KeyboardEvent): boolean {
 /** Puts query, key and value on the clipboard; whether the page may. */
 export function copyCell(view: View): Promise<boolean> {
   const { query, key } = view.cursor();
-  const tokens = view.tokens();
-  return copy([tokens[query], tokens[key], valueAt(view.finest(), { query, key })].join("\t"));
+  return copy([view.tokens()[query], view.keys()[key], valueAt(view.finest(), { query, key })].join("\t"));
 }

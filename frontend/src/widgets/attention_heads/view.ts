@@ -4,7 +4,7 @@ import { ramp, type Ramp, type Theme } from "../../core/colour";
 import { type Failure, type Kernel, type Notice, type Status, watchKernel } from "../../core/frame";
 import { assign, type Read, type Scope, signal, type Signal } from "../../core/signal";
 import type { Model } from "../../types";
-import { crop, decoder, fromThumb, fromTile, type HeadId, holds, type Meta, type Pattern, type Scale, type Spot, thumbs, type Thumbs, type Tile, type Zoom } from "./data";
+import { crop, decoder, fromThumb, fromTile, type HeadId, holds, keysOf, type Meta, type Pattern, type Scale, type Spot, thumbs, type Thumbs, type Tile, type Zoom } from "./data";
 
 /** While thumbnails come, layer by layer, prompts may be run all the same. */
 export type HeadsStatus = Status & { filling?: boolean };
@@ -16,6 +16,9 @@ export interface View {
   scope: Scope;
   model: Model;
   tokens: Read<string[]>;
+  /** The tokens of the keys: the same, or in cross attention those of another text. */
+  keys: Read<string[]>;
+  cross: Read<boolean>;
   meta: Read<Meta>;
   thumbs: Read<Thumbs>;
   table: Read<Float32Array>;
@@ -30,6 +33,8 @@ export interface View {
   /** The pair of tokens under the pointer, else the chosen one. */
   cursor: Read<Spot>;
   hover: Signal<Spot | null>;
+  /** The query that stays chosen while the pointer moves. */
+  chosenQuery: Read<number>;
   locked: Signal<boolean>;
   /** The query's whole row over all tokens; null while it is only known by blocks. */
   row: Read<Float32Array | null>;
@@ -67,7 +72,7 @@ function patterns(scope: Scope, model: Model, meta: Read<Meta>, tokens: Read<str
     of = tokens();
     const came = tile();
     const name = ({ layer, head }: HeadId) => `${layer}.${head}`;
-    if (came && came.n === Math.ceil(meta().tokens / came.block)) kept.set(name(came), kept.get(name(came)) ?? fromTile(came, meta()));
+    if (came && came.n === Math.ceil(meta().tokens / came.block) && (came.columns ?? came.n) === Math.ceil(keysOf(meta()) / came.block)) kept.set(name(came), kept.get(name(came)) ?? fromTile(came, meta()));
     if (kept.size > 32) kept.delete(kept.keys().next().value!);
     const { filling, progress } = status();
     const missing = filling && id.layer >= Math.round((progress ?? 0) * meta().layers);
@@ -100,7 +105,7 @@ function exactRow(scope: Scope, model: Model, side: Side, pattern: Read<Pattern>
     const q = query();
     const id = chosen();
     asked++;
-    answer.set(p.block === 1 ? p.values.subarray(q * p.n, (q + 1) * p.n) : null);
+    answer.set(p.block === 1 ? p.values.subarray(q * p.columns, (q + 1) * p.columns) : null);
     if (p.block > 1 && model.get<Tile | null>("_tile")?.block !== 1)
       try {
         model.send({ type: "row", id: asked, side, layer: id.layer, head: id.head, query: q });
@@ -114,6 +119,7 @@ function exactRow(scope: Scope, model: Model, side: Side, pattern: Read<Pattern>
 /** `hovered`: the pair of tokens under the pointer, where two views share it. */
 export function createView(scope: Scope, model: Model, theme: Read<Theme>, width: Read<number>, side: Side = "", hovered?: Signal<Spot | null>): View {
   const tokens = scope.trait<string[]>(model, "tokens");
+  const other = scope.trait<string[] | undefined>(model, "key_tokens");
   const meta = scope.trait<Meta>(model, "_meta");
   const rawThumbs = scope.trait<Packed>(model, "_thumbs");
   const all = scope.computed(() => thumbs(rawThumbs()));
@@ -126,9 +132,8 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
   const pattern = patterns(scope, model, meta, tokens, all, table, status, chosen);
   const hover = hovered ?? signal<Spot | null>(null);
   const cursor = scope.computed(() => {
-    const top = meta().tokens;
     const spot = hover() ?? { query: query(), key: key() };
-    return { query: clamp(spot.query, top), key: clamp(spot.key, top) };
+    return { query: clamp(spot.query, meta().tokens), key: clamp(spot.key, keysOf(meta())) };
   });
   const cursorQuery = scope.computed(() => cursor().query);
   const sort = scope.trait<string>(model, "sort");
@@ -164,6 +169,8 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     scope,
     model,
     tokens,
+    keys: () => (other()?.length ? other()! : tokens()),
+    cross: () => Boolean(other()?.length),
     meta,
     thumbs: all,
     table,
@@ -174,6 +181,7 @@ export function createView(scope: Scope, model: Model, theme: Read<Theme>, width
     zoom,
     cursor,
     hover,
+    chosenQuery: () => clamp(query(), meta().tokens),
     locked,
     row: exactRow(scope, model, side, pattern, chosen, cursorQuery),
     scale: scope.trait<Scale>(model, "scale"),
