@@ -223,7 +223,7 @@ def mutants(exercise: Exercise) -> list[Mutant]:
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
     changes = operators(function)
-    function.body = function.body[1:]  # without its docstring
+    function.body = function.body[ast.get_docstring(function) is not None :]
     function.returns = None
     for argument in [*function.args.args, *function.args.kwonlyargs]:
         argument.annotation = None
