@@ -79,6 +79,7 @@ def acknowledged(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are forked")
 def test_nothing_acknowledged_is_lost_when_writers_are_killed(tmp_path: Path) -> None:
     chance, log, kills = random.Random(9), tmp_path / "acknowledged", 0
