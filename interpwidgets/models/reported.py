@@ -11,7 +11,7 @@ looked.tokens, looked.grid       # ["[CLS]", "0,0", "0,1", ...], (14, 14)
 
 `interpwidgets.models.attention` reads a model's attention through taps, from inside. The functions here ask the model
 for it (``output_attentions``, with its plain attention), which every encoder-decoder and every vision transformer of
-the library answers, whatever its parts are called.
+the library answers, whatever its parts are called; a vision transformer whose family has a row is tapped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from interpwidgets.models.anatomy import UnknownModelError, anatomy
 from interpwidgets.models.attention import PromptError, model_name, text_inputs
+from interpwidgets.models.taps import Tap
 from interpwidgets.models.tokens import token_strings
 
 PICTURE = 224  # pixels of a picture per side at most
@@ -78,7 +80,7 @@ def encoder_decoder_attention(
     device, longest = next(model.parameters()).device, getattr(model.config, "max_position_embeddings", None)
     inputs = text_inputs(source, tokenizer, longest, device)
     with reporting(model), torch.no_grad():
-        said = _answer(model, inputs) if target is None else _shifted(model, target, tokenizer, longest)
+        said = _answer(model, inputs, longest) if target is None else _shifted(model, target, tokenizer, longest)
         outputs = model(
             input_ids=inputs["input_ids"],
             attention_mask=inputs.get("attention_mask"),
@@ -111,7 +113,7 @@ def image_attention(model: Any, image: NDArray[Any], processor: Any = None) -> I
         raise PromptError(f"{type(model).__name__} cuts its input into no patches; pass a vision transformer.")
     high, wide = (size, size) if isinstance(size, int) else size
     pixels, mean, std = _pixel_values(model, image, processor)
-    patterns = _layers(_looked(model, pixels), "attentions", model)
+    patterns = _looked(model, pixels)
     rows, columns = pixels.shape[-2] // high, pixels.shape[-1] // wide
     before = patterns[0].shape[-1] - rows * columns
     if before < 0:
@@ -125,15 +127,26 @@ def image_attention(model: Any, image: NDArray[Any], processor: Any = None) -> I
     return ImageAttention(special + patches, patterns, (rows, columns), picture, model_name(model))
 
 
-def _looked(model: Any, pixels: Float[Tensor, "1 channel height width"]) -> Any:
+def _looked(model: Any, pixels: Float[Tensor, "1 channel height width"]) -> Sequence[Float[Tensor, "head query key"]]:
+    """The patterns while the model looks: tapped in families that have a row, else as it reports them."""
     weight = next(model.parameters())
-    with reporting(model), torch.no_grad():
-        try:
-            return model(pixel_values=pixels.to(weight.device, weight.dtype), output_attentions=True)
-        except (ValueError, RuntimeError, TypeError) as error:
-            raise PromptError(
-                f"{type(model).__name__} cannot look at {list(pixels.shape)} pixel values: {str(error).strip()[:200]}"
-            ) from error
+    seen = pixels.to(weight.device, weight.dtype)
+    try:
+        parts = anatomy(model)
+    except UnknownModelError:
+        parts = None
+    try:
+        with torch.no_grad():
+            if parts is None:
+                with reporting(model):
+                    return _layers(model(pixel_values=seen, output_attentions=True), "attentions", model)
+            with Tap(model, "pattern") as tap:
+                model(pixel_values=seen)
+            return [tap["pattern", layer][0].float().cpu() for layer in range(parts.n_layers)]
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise PromptError(
+            f"{type(model).__name__} cannot look at {list(pixels.shape)} pixel values: {str(error).strip()[:200]}"
+        ) from error
 
 
 def _pixel_values(
@@ -182,11 +195,12 @@ def reporting(model: nn.Module) -> Iterator[None]:
             config._attn_implementation = name
 
 
-def _answer(model: Any, inputs: dict[str, Tensor]) -> Int[Tensor, "1 token"]:
+def _answer(model: Any, inputs: dict[str, Tensor], longest: int | None) -> Int[Tensor, "1 token"]:
     """What the model says, from its start token on, without the token that ends it."""
     if not hasattr(model, "generate"):
         raise PromptError(f"{type(model).__name__} cannot answer by itself; pass what it is to say as target=....")
-    options = {"max_new_tokens": ANSWER, "do_sample": False, "num_beams": 1, "use_cache": False}
+    most = ANSWER if longest is None else min(ANSWER, longest - 1)
+    options = {"max_new_tokens": most, "do_sample": False, "num_beams": 1, "use_cache": False}
     said: Tensor = model.generate(**inputs, **options)
     return _unended(model, said)
 
