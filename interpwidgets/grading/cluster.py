@@ -11,12 +11,14 @@ not matter where, or how often, it was made. Every machine needs the same releas
 import atexit
 import threading
 from collections.abc import Generator, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interpwidgets._version import __version__
-from interpwidgets.grading.batch import Crew
 from interpwidgets.grading.grades import Grade, GradeError
 from interpwidgets.grading.worker import Task, Worker
+
+if TYPE_CHECKING:  # a Dask worker imports this module, and needs no torch
+    from interpwidgets.grading.batch import Crew
 
 WAIT = 30  # seconds for a scheduler to answer
 RETRIES = 3  # machines that may die over one task
@@ -24,7 +26,7 @@ RETRIES = 3  # machines that may die over one task
 _own = threading.local()
 
 
-def remote(scheduler: str, unsafe: bool = False) -> Crew:
+def remote(scheduler: str, unsafe: bool = False) -> "Crew":
     """A crew on the cluster of this scheduler. Raises `GradeError` if it does not answer or has no workers that fit."""
 
     def crew(tasks: Iterable[Task]) -> Generator[Grade, None, None]:
@@ -65,7 +67,7 @@ def _all(client: Any, tasks: Iterable[Task]) -> Generator[Grade, None, None]:
     """Keep every thread of the cluster busy, with few tasks waiting: notebooks are sent when they are needed."""
     from distributed import as_completed
 
-    under_way = as_completed()
+    under_way = as_completed(loop=client.loop)
     waiting = iter(tasks)
     sent: dict[str, Task] = {}
 

@@ -139,12 +139,12 @@ def _graded(run: "Run", crew: "Crew") -> "list[Grade]":
     )
     with closing(run.grades(crew)) as grades, bar:
         for one in grades:
-            found.append(_slim(one, kept))
+            found.append(slim(one, kept))
             bar.update(1, one)
     return found
 
 
-def _slim(grade: "Grade", kept: set[tuple[str, str]]) -> "Grade":
+def slim(grade: "Grade", kept: set[tuple[str, str]]) -> "Grade":
     """The grade without the pictures of mistakes that have been seen before; hundreds of them must fit in memory."""
     marks = []
     for mark in grade.marks:
@@ -170,7 +170,7 @@ def write_all(
     from interpwidgets.grading.class_report import Notes, class_report
     from interpwidgets.grading.grades import Who, write_whole
 
-    grades[:] = [_named(one, roster) for one in grades]
+    grades[:] = sorted((_named(one, roster) for one in grades), key=lambda one: (one.student.name, one.chapter))
     told = gradebooks.write(out, run.batch, grades, roster, plan)
     _feedback(out, run, roster)
     missing = {}

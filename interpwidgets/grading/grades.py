@@ -114,7 +114,7 @@ class Grade:
 
     ``trouble`` is the sentence why nothing could be graded (then there are no marks, and no points). ``flags`` state
     facts for the teacher and take no points. ``unsafe``: learner code ran without walls. ``unfinished``: the trouble
-    was ours, and the next run tries again.
+    was ours, and the next run tries again. ``seconds``: of the CPU, of the grader and of the learner's code together.
     """
 
     student: Who
