@@ -139,10 +139,12 @@ def gradient_factors(
             came = f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
             raise ValueError(f"the loss has to be one number; it is something of {came}.")
         found = torch.autograd.grad(value.reshape(()), [out for _, out in kept.values()], allow_unused=True)
-    return {
-        spot: GradientFactors(x.detach(), torch.zeros_like(out) if d is None else d)
-        for (spot, (x, out)), d in zip(kept.items(), found, strict=True)
-    }
+    factors = {}
+    for ((name, layer), (x, out)), d in zip(kept.items(), found, strict=True):
+        d = parts.half(name, torch.zeros_like(out) if d is None else d)
+        x, d = (each.reshape(*tokens.shape, -1) for each in (x.detach(), d))  # OPT has texts and positions in one axis
+        factors[name, layer] = GradientFactors(x, d)
+    return factors
 
 
 def _module(parts: Anatomy, name: Matrix, layer: int) -> nn.Module:

@@ -38,6 +38,7 @@ another or to the logits, so the other functions refuse it.
 Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits".
 """
 
+from inspect import signature
 from sys import modules
 from typing import Any, Literal, NamedTuple
 
@@ -59,14 +60,17 @@ def qk(model: Any, layer: int, distance: int = 0) -> FactoredMatrix:
     """Where the heads of one layer look: W_Q W_K^T, [head, d_model, d_model], query first.
 
     ``distance``: how many positions the key stands before the query. It matters in models with RoPE only, whose queries
-    and keys are turned; elsewhere anything but 0 raises `ValueError`, as a negative one does. Raises
+    and keys are turned; elsewhere, and in GPT-J, anything but 0 raises `ValueError`, as a negative one does. The
+    weights of norms on queries and keys are taken in (Qwen3, Gemma 3, OLMo 2), what these divide by is not. Raises
     `interpwidgets.models.anatomy.MissingPartError` for a layer that does not exist.
 
     Source: Elhage et al. 2021, QK circuits; for RoPE, Su et al. 2021, "RoFormer".
     """
     parts = anatomy(model)
     W_Q, W_K = (_read(parts, layer, W) for W in (parts.W_Q(layer), parts.W_K(layer)))
-    return FactoredMatrix(*_turned(parts, W_Q, W_K, distance))
+    if norms := parts.qk_norms(layer):
+        W_Q, W_K = (norm.center(W) * _plain(norm.weight)[:, None] for norm, W in zip(norms, (W_Q, W_K), strict=True))
+    return FactoredMatrix(*_turned(parts, layer, W_Q, W_K, distance))
 
 
 def ov(model: Any, layer: int) -> FactoredMatrix:
@@ -347,20 +351,31 @@ def _to_logits(parts: Anatomy, x: Float[Tensor, "*lead d_model"]) -> Float[Tenso
 
 
 def _turned(
-    parts: Anatomy, W_Q: Float[Tensor, "head d_model d_head"], W_K: Float[Tensor, "head d_model d_head"], distance: int
+    parts: Anatomy,
+    layer: int,
+    W_Q: Float[Tensor, "head d_model d_head"],
+    W_K: Float[Tensor, "head d_model d_head"],
+    distance: int,
 ) -> tuple[Float[Tensor, "head d_model d_head"], Float[Tensor, "head d_head d_model"]]:
     """The factors of QK, turned as the family turns a query ``distance`` positions after the key."""
-    rotary = getattr(parts.model.base_model, "rotary_emb", None)
-    if distance < 0 or (distance and rotary is None):
-        lacks = "this model's positions do not turn queries and keys, so it has" if rotary is None else "there is"
-        raise ValueError(f"{lacks} no QK for a key {distance} positions before the query.")
-    if rotary is None:
+    if distance == 0:  # both are turned alike, which changes no product
         return W_Q, W_K.mT
-    turn = modules[type(parts.attentions[0]).__module__].apply_rotary_pos_emb  # of [batch, head, position, d_head]
-    cos, sin = rotary(W_Q, torch.tensor([[distance], [0]], device=W_Q.device))  # [2, 1, d_head]
+    attention: Any = parts.attentions[layer]
+    rotary = getattr(parts.model.base_model, "rotary_emb", None)
+    if getattr(parts.model.config, "alibi", False):  # Falcon makes rotations that it does not use then
+        rotary = None
+    if distance < 0 or rotary is None:
+        lacks = "this model's positions do not turn queries and keys, so it has" if rotary is None else "there is"
+        if hasattr(attention, "rotary_dim"):
+            lacks = f"{type(attention).__name__} turns queries and keys in a way that is not known here, so there is"
+        raise ValueError(f"{lacks} no QK for a key {distance} positions before the query.")
+    turn = modules[type(attention).__module__].apply_rotary_pos_emb  # of [batch, head, position, d_head]
+    kind = {"layer_type": attention.layer_type} if "layer_type" in signature(rotary.forward).parameters else {}
+    cos, sin = rotary(W_Q, torch.tensor([[distance], [0]], device=W_Q.device), **kind)  # [2, 1, turned part of d_head]
     both = torch.stack([W_Q, W_K])
-    turned, _ = turn(both, both, cos, sin)
-    return turned[0], turned[1].mT
+    turned, _ = turn(both[..., : cos.shape[-1]], both[..., : cos.shape[-1]], cos, sin)
+    query, key = torch.cat([turned, both[..., cos.shape[-1] :]], -1)
+    return query, key.mT
 
 
 # -- what can be asked for

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from interpwidgets.methods.runs import At, Metric, expect_runnable, score
 from interpwidgets.models.anatomy import anatomy
-from interpwidgets.models.taps import Tap, Where
+from interpwidgets.models.taps import ENDS, Tap, Where
 
 Spot = tuple[str, int]  # (site, layer)
 
@@ -196,6 +196,8 @@ def _spots(model: Any, sites: Where | Sequence[Where]) -> list[Spot]:
     one = isinstance(sites, str) or (len(sites) == 2 and isinstance(sites[1], int))
     wheres: list[Any] = [sites] if one else list(sites)
     n_layers = Tap(model, wheres).anatomy.n_layers  # a tap checks that they exist
+    if ends := [where for where in wheres if where in ENDS]:
+        raise ValueError(f"gradients are taken at the sites of a layer; {ends[0]!r} has none.")
     pairs = [(where, range(n_layers)) if isinstance(where, str) else (where[0], [where[1]]) for where in wheres]
     return [(site, layer % n_layers) for site, layers in pairs for layer in layers]
 

@@ -35,10 +35,11 @@ Nanda 2024, "How to use and interpret activation patching" (denoising, noising, 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
+from itertools import groupby
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -103,10 +104,10 @@ def patch_sweep(
     with torch.no_grad():
         with Tap(model, site) as there:
             clean_logits = logits_at(model, clean, looks)
-        with Tap(model, "resid_pre") as here:
+        with Tap(model, "resid_pre") as here, _watching(parts.blocks[0]) as calls:
             corrupt_logits = logits_at(model, corrupt, looks, past_key_values=cache)
         measured(metric, torch.cat([clean_logits, corrupt_logits]))
-        sweep = _Sweep(site, here, there, corrupt, looks, prod(shape), moves, cache)
+        sweep = _Sweep(site, here, there, corrupt, looks, prod(shape), moves, cache, calls)
         order, scores, n_runs = [], [], parts.n_layers * prod(shape)
         with _bar(n_runs, progress) as bar:
             for group in _groups(sweep, max_batch):
@@ -133,17 +134,47 @@ class _Sweep:
     n_places: int  # patches in one layer
     moves: bool  # a place is, or ends in, a position
     cache: DynamicCache | None  # keys and values of the corrupt run, where the prefix need not be computed again
+    calls: "_Calls"
+
+
+@dataclass
+class _Calls:
+    """How the model calls its blocks, seen in the corrupt run."""
+
+    n_results: int = 0  # of a block that returns a tuple, 0 where it returns a tensor
+    counts_texts: bool = False  # it gets something made for each text (Bloom's ALiBi), so their number may not grow
+
+
+@contextmanager
+def _watching(block: nn.Module) -> Iterator[_Calls]:
+    calls = _Calls()
+
+    def hook(_: nn.Module, __: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        calls.n_results = len(out) if isinstance(out, tuple) else 0
+        calls.counts_texts = kwargs.get("alibi") is not None
+
+    handle = block.register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
 
 
 def _groups(sweep: _Sweep, max_batch: int | None) -> Iterator[list[int]]:
-    """The runs that climb together, at most ``max_batch``: neighbours in position if that saves them a prefix."""
+    """The runs that climb together, at most ``max_batch``: neighbours in position if that saves them a prefix, and of
+    one layer if none can join later.
+    """
     n_positions = sweep.corrupt.shape[1]
     width = -(-n_positions // STRETCHES) if sweep.cache is not None else n_positions
     runs = range(sweep.here.anatomy.n_layers * sweep.n_places)
     for first in range(0, n_positions, width) if sweep.cache is not None else [0]:
         near = [run for run in runs if sweep.cache is None or first <= run % n_positions < first + width]
-        step = max_batch or len(near)
-        yield from (near[start : start + step] for start in range(0, len(near), step))
+        together = [near]
+        if sweep.calls.counts_texts:
+            together = [list(layer) for _, layer in groupby(near, lambda run: run // sweep.n_places)]
+        for group in together:
+            step = max_batch or len(group)
+            yield from (group[start : start + step] for start in range(0, len(group), step))
 
 
 def _leaves_prefix_alone(parts: Anatomy) -> bool:
@@ -152,8 +183,9 @@ def _leaves_prefix_alone(parts: Anatomy) -> bool:
     Hooks and taps of other people may count positions from the start of the text, so they get to see all of it.
     """
     listened = any(module._forward_hooks or module._forward_pre_hooks for module in parts.model.modules())
-    configs: list[Any] = [module.config for module in parts.attentions]
+    configs: list[Any] = [getattr(module, "config", parts.model.config) for module in parts.attentions]
     tapped = any(str(config._attn_implementation).startswith("interpwidgets") for config in configs)
+    tapped = tapped or any("forward" in vars(module) for module in parts.attentions)  # where no registry is asked
     cached = "past_key_values" in signature(parts.model.forward).parameters
     return parts.causal and cached and not listened and not tapped
 
@@ -190,7 +222,7 @@ def _climb(sweep: _Sweep, group: list[int]) -> Float[Tensor, "run *at vocabulary
     edits: dict[Where, Edit] = {}
     with ExitStack() as cleanup:
         for block in blocks[:lowest]:
-            cleanup.callback(_skip(block))
+            cleanup.callback(_skip(block, sweep.calls.n_results))
         for layer, places in joining.items():
             edits[sweep.site, layer] = _patch(sweep.there[sweep.site, layer][:, start:], _index(sweep, places, start))
             copies = sweep.here["resid_pre", layer][:, start:].expand(len(places), -1, -1)
@@ -198,7 +230,8 @@ def _climb(sweep: _Sweep, group: list[int]) -> Float[Tensor, "run *at vocabulary
             cleanup.callback(blocks[layer].register_forward_pre_hook(hook, with_kwargs=True).remove)
         cleanup.enter_context(Tap(model, edits=edits))  # after the hooks above: it has to see the copies
         looks = _less(sweep.looks, start)
-        return logits_at(model, sweep.corrupt[:, start:], looks, past_key_values=cache)
+        texts = sweep.corrupt[:, start:].expand(len(group) if sweep.calls.counts_texts else 1, -1)
+        return logits_at(model, texts, looks, past_key_values=cache)
 
 
 def _start(sweep: _Sweep, group: list[int]) -> int:
@@ -248,12 +281,14 @@ def _grow(copies: Float[Tensor, "run position d_model"], alone: bool) -> Callabl
     return hook
 
 
-def _skip(block: nn.Module) -> Callable[[], None]:
-    """Let ``block`` hand on what it gets; what comes back undoes that."""
+def _skip(block: nn.Module, n_results: int) -> Callable[[], None]:
+    """Let ``block`` hand on what it gets, as the first of ``n_results`` if it returns several; what comes back undoes
+    that.
+    """
     before = vars(block).get("forward")
 
-    def passing(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-        return hidden_states
+    def passing(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        return (hidden_states, *[None] * (n_results - 1)) if n_results else hidden_states
 
     def undo() -> None:
         del vars(block)["forward"]

@@ -7,6 +7,8 @@
     parts.W_Q(3), parts.W_O(3)  # [head, d_model, d_head] and [head, d_head, d_model]
     parts.heads(z, layer=3)     # what each head adds to the residual stream
 
+    anatomy(t5, part="decoder")     # a model that is made of parts: "encoder", "decoder", "cross"
+
 Matrices are the model's own numbers, laid out so that they are multiplied from the right, ``x @ W``, whatever the
 library stores; x is what enters the layer, after its norm. They are views where that is possible: do not write to them.
 
@@ -14,7 +16,7 @@ library stores; x is what enters the layer, after its norm. They are views where
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sys import modules
 from typing import Any, Literal
 
@@ -24,7 +26,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from interpwidgets._errors import Told
-from interpwidgets.models.families import ATTENTION_SITES, FAMILIES, SITES, Family, row_of, suggest
+from interpwidgets.models.families import (
+    ATTENTION_SITES,
+    EXPERT_SITES,
+    FAMILIES,
+    ORDER,
+    PARTS,
+    STATE_SITES,
+    Family,
+    row_of,
+    suggest,
+)
 
 
 class UnknownModelError(Told, TypeError):
@@ -67,11 +79,13 @@ class Anatomy:
     """The parts of one model and the numbers that describe it. Get one from `anatomy`."""
 
     model: PreTrainedModel
+    part: str | None  # which of its parts this is, where it is made of several
+    root: nn.Module  # where the paths of the row begin: the base model, or that part
     family: Family
     blocks: list[nn.Module]
-    attentions: list[nn.Module]  # one per block: the module that calls the attention function
+    attentions: list[nn.Module]  # one per block: the module that calls the attention function; none in Mamba
     n_layers: int
-    n_heads: int
+    n_heads: int  # 0 where there is no attention
     n_kv_heads: int  # smaller than n_heads where several heads share keys and values (grouped queries)
     d_model: int
     d_head: int
@@ -97,13 +111,14 @@ class Anatomy:
         """What each position puts into it, the first token's first; None where positions act within attention (RoPE,
         ALiBi).
         """
-        return None if self.family.positions is None else _positions(self.model, self.family.positions)
+        return None if self.family.positions is None else _positions(self.root, self.family.positions)
 
     def W_U(self) -> Float[Tensor, "d_model vocab"]:
         """The unembedding: one column for each token. Raises `MissingPartError` for a model without one."""
         weight = _weight_in_out(self._unembed())
         out_of = self._base_or_none(self.family.unembed_from)
-        return weight if out_of is None else _weight_in_out(out_of) @ weight
+        weight = weight if out_of is None else _weight_in_out(out_of) @ weight
+        return weight * self.d_model**-0.5 if self._scales_output() else weight
 
     def b_U(self) -> Float[Tensor, " vocab"]:
         """The bias of the unembedding; zeros where the family has none."""
@@ -139,6 +154,7 @@ class Anatomy:
 
     def W_O(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
         """How each head writes: head h adds ``z[..., h, :] @ W_O[h]`` to what leaves the attention projection."""
+        self._expect_attention("W_O")
         weight = _weight_in_out(self._part(layer, self.family.W_O))
         return weight.reshape(self.n_heads, self.d_head, -1)
 
@@ -156,6 +172,10 @@ class Anatomy:
         and additive.
         """
         return torch.einsum("bqhe,hed->bqhd", z, self.W_O(layer))
+
+    def sinks(self, layer: int) -> Float[Tensor, " head"] | None:
+        """The score that takes part in the softmax of each head and belongs to no key (GPT-OSS); None elsewhere."""
+        return None if self.family.sinks is None else self.blocks[layer].get_parameter(self.family.sinks)
 
     # -- the MLP
 
@@ -205,6 +225,18 @@ class Anatomy:
         path = self.family.stream_norms.get(behind)
         return None if path is None else self._norm(self._part(layer, path))
 
+    def qk_norms(self, layer: int) -> tuple[Norm, Norm] | None:
+        """The norms of queries and of keys before any rotation, where there are such (Qwen3, Gemma 3, OLMo 2).
+
+        Their weights are [head, d_head], for keys too, or one row [1, d_head] that all heads share.
+        """
+        if self.family.qk_norms is None:
+            return None
+        query, key = (self._norm(self._part(layer, path)) for path in self.family.qk_norms)
+        assert query is not None
+        assert key is not None
+        return self._of_heads(query), self._of_heads(key)
+
     def final_norm(self) -> Norm | None:
         """The norm between the last layer and the unembedding.
 
@@ -216,7 +248,7 @@ class Anatomy:
         found = None if module is None else self._norm(module)
         if found is not None:
             return found
-        weight = torch.ones_like(self.W_O(0)[0, 0])
+        weight = torch.ones_like(_weight_in_out(self._part(0, self.family.W_O))[0])
         return Norm(nn.Identity(), weight, torch.zeros_like(weight), centers=False, epsilon=0.0, divides=False)
 
     # -- sites
@@ -224,9 +256,34 @@ class Anatomy:
     @property
     def sites(self) -> tuple[str, ...]:
         """The sites of this model that a `Tap` can sit on, drawn in `interpwidgets.models.taps`."""
-        of_a_block = [site for site in SITES if site in ATTENTION_SITES or site in self.family.sites]
-        ends = ["embed", *(["final_norm"] if self.final_norm_module() else [])]
-        return (*of_a_block, "result", *ends, *([] if self.model is self.model.base_model else ["logits"]))
+        of_a_block = [site for site in ORDER if any(self.has(site, layer) for layer in range(self.n_layers))]
+        results = [] if self.family.attention is None else ["result"]
+        ends = {
+            "embed": not self.family.cross,
+            "final_norm": self.final_norm_module() is not None,
+            "logits": self._makes_logits(),
+        }
+        return (*of_a_block, *results, *(end for end, there in ends.items() if there))
+
+    def has(self, site: str, layer: int) -> bool:
+        """Whether there is such a site in that layer: in some models layers differ (Switch has experts in some)."""
+        row, block = self.family, self.blocks[layer]
+        if site in ATTENTION_SITES or site == "result":
+            return row.attention is not None
+        if site in EXPERT_SITES:
+            return row.router is not None and _there(block, row.router)
+        if site in STATE_SITES:
+            return row.states is not None
+        return site in row.sites and _there(block, row.sites[site].path)
+
+    def _makes_logits(self) -> bool:
+        model: Any = self.model
+        says = self.model is not self.model.base_model or model.get_output_embeddings() is not None
+        return self.family.logits and says
+
+    def _scales_output(self) -> bool:
+        config: Any = self.model.config
+        return self.family.scaled_output and bool(getattr(config, "scale_decoder_outputs", config.tie_word_embeddings))
 
     # -- the way there
 
@@ -240,10 +297,14 @@ class Anatomy:
         except AttributeError:  # what get_submodule raises for None
             return None
 
+    def _of_heads(self, norm: Norm) -> Norm:
+        """``norm`` with its weight and bias laid out by heads."""
+        weight, bias = (each.reshape(-1, self.d_head) for each in (norm.weight, norm.bias))
+        shared = self.n_heads // len(weight) if len(weight) > 1 else 1  # OLMo 2 has one weight for each key
+        return replace(norm, weight=weight.repeat_interleave(shared, 0), bias=bias.repeat_interleave(shared, 0))
+
     def _base(self, path: str) -> nn.Module:
-        base: Any = self.model.base_model
-        module: nn.Module = base.get_submodule(path)
-        return module
+        return self.root.get_submodule(path)
 
     def _part(self, layer: int, path: str) -> nn.Module:
         if not isinstance(layer, int) or not -self.n_layers <= layer < self.n_layers:
@@ -252,7 +313,14 @@ class Anatomy:
             )
         return self.blocks[layer].get_submodule(path)
 
+    def _expect_attention(self, name: str) -> None:
+        if self.family.attention is None:
+            raise MissingPartError(f"{type(self.model).__name__} has no attention, so it has no {name}.")
+
     def _mlp(self, layer: int, name: str) -> nn.Module:
+        if self.family.router is not None and _there(self.blocks[layer], self.family.router):
+            where = f"{type(self.model).__name__} has a mixture of experts in layer {layer}"
+            raise MissingPartError(f"{where}, each with matrices of its own, so it has no {name} there.")
         if name not in self.family.mlp:
             lacks = f"no {name}: its MLP is not gated" if self.family.mlp else f"no MLP, so it has no {name}"
             raise MissingPartError(f"{type(self.model).__name__} has {lacks}.")
@@ -261,6 +329,10 @@ class Anatomy:
     def _unembed(self) -> nn.Module:
         model: Any = self.model
         unembed: nn.Module | None = model.get_output_embeddings()
+        if self.part is not None and unembed is not None and not self.family.logits:
+            raise MissingPartError(
+                f"the part {self.part!r} of {type(self.model).__name__} says no tokens, so it has no unembedding."
+            )
         if unembed is None:
             raise MissingPartError(
                 f"{type(self.model).__name__} has no unembedding, so it cannot say tokens; load the model with its "
@@ -270,6 +342,7 @@ class Anatomy:
 
     def _project(self, layer: int, kind: Literal["Q", "K", "V"]) -> tuple[Tensor, Tensor]:
         """The matrices [head, d_model, d_head] and biases [head, d_head] of one of the three projections."""
+        self._expect_attention(f"W_{kind}")
         which = "QKV".index(kind)
         modules = [self._part(layer, path) for path in self.family.QKV]
         module = modules[which] if len(modules) == 3 else modules[0]
@@ -292,19 +365,25 @@ class Anatomy:
         return [part.flatten(-3) for part in torch.split(groups, [queries, 1, 1], -2)]
 
     def _reads(self, layer: int, name: Literal["W_in", "W_gate"]) -> tuple[Tensor, Tensor]:
-        """The matrix and bias by which neurons or their gates read; the gate comes first where one module is both."""
+        """The matrix and bias by which neurons or their gates read."""
         module = self._mlp(layer, name)
-        weight, bias = _weight_in_out(module), _bias(module)
-        if self.family.mlp.get("W_gate") != self.family.mlp["W_in"]:
-            return weight, bias
-        half = 0 if name == "W_gate" else 1
-        return weight.chunk(2, -1)[half], bias.chunk(2, -1)[half]
+        return self.half(name, _weight_in_out(module)), self.half(name, _bias(module))
+
+    def half(self, name: str, made: Float[Tensor, "*lead made"]) -> Float[Tensor, "*lead d_mlp"]:
+        """What belongs to W_in, W_gate or W_out of ``made``, the last axis being what a module makes.
+
+        One module makes the gates and, behind them, what they open in Phi-3; elsewhere this is ``made``.
+        """
+        if name == "W_out" or self.family.mlp.get("W_gate") != self.family.mlp["W_in"]:
+            return made
+        return made.chunk(2, -1)[0 if name == "W_gate" else 1]
 
     def _norm(self, module: nn.Module) -> Norm | None:
         if isinstance(module, nn.Identity):
             return None
         stored = getattr(module, "weight", None)
-        weight = stored + self.family.norm_offset if isinstance(stored, Tensor) else self.W_O(0).new_ones(self.d_model)
+        offset, like = self.family.norm_offset, _weight_in_out(self._part(0, self.family.W_O))
+        weight = stored + offset if isinstance(stored, Tensor) else like.new_ones(self.d_model)
         centers = isinstance(module, nn.LayerNorm)
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
         assert isinstance(epsilon, float)
@@ -312,36 +391,41 @@ class Anatomy:
         return Norm(module, weight, bias if isinstance(bias, Tensor) else torch.zeros_like(weight), centers, epsilon)
 
 
-def anatomy(model: Any) -> Anatomy:
+def anatomy(model: Any, part: str | None = None) -> Anatomy:
     """Find the parts of ``model``, any Hugging Face model of a family in `families.FAMILIES`.
+
+    ``part`` is needed for a model that is made of several: "encoder", "decoder" or "cross" (the attention of the
+    decoder to what the encoder read) in T5 and Switch, "text" or "vision" in CLIP.
 
     Raises `UnknownModelError` for anything else, saying what it is and what would help.
     """
-    family = _family(model)
-    base: Any = model.base_model
-    blocks = list(base.get_submodule(family.blocks))
+    part, root, family = _row(model, part)
+    blocks = list(root.get_submodule(family.blocks))
     if not blocks:
         raise UnknownModelError(
             f"{model.name_or_path or type(model).__name__} has no layers, so it has no attention to look at: each "
             "prediction comes from the last token alone."
         )
-    attentions = [block.get_submodule(family.attention) for block in blocks]
-    n_heads = base.config.num_attention_heads
+    attentions = [] if family.attention is None else [block.get_submodule(family.attention) for block in blocks]
+    n_heads = root.config.num_attention_heads if attentions else 0
     d_inner, d_model = _sizes(blocks[0].get_submodule(family.W_O))
-    d_head = d_inner // n_heads
-    longest = len(_positions(model, family.positions)) if family.positions else None
+    d_head = d_inner // n_heads if n_heads else 0
+    longest = len(_positions(root, family.positions)) if family.positions else None
+    causal = family.causal
     return Anatomy(
         model=model,
+        part=part,
+        root=root,
         family=family,
         blocks=blocks,
         attentions=attentions,
         n_layers=len(blocks),
         n_heads=n_heads,
-        n_kv_heads=_n_kv_heads(blocks[0], family, n_heads, d_head),
+        n_kv_heads=_n_kv_heads(blocks[0], family, n_heads, d_head) if n_heads else 0,
         d_model=d_model,
         d_head=d_head,
-        causal=bool(getattr(attentions[0], "is_causal", True)),  # Bloom, which does not say so, is
-        max_context=longest or getattr(base.config, "max_position_embeddings", None),
+        causal=bool(getattr(attentions[0], "is_causal", True)) if causal is None else causal,  # Bloom does not say so
+        max_context=longest or getattr(root.config, "max_position_embeddings", None),
     )
 
 
@@ -351,10 +435,18 @@ def _n_kv_heads(block: nn.Module, family: Family, n_heads: int, d_head: int) -> 
     return widths[1] if len(widths) == 3 else (widths[0] - n_heads) // 2
 
 
-def _positions(model: Any, path: str) -> Float[Tensor, "position d_model"]:
+def _there(block: nn.Module, path: str) -> bool:
+    """Whether a block has a module of that name."""
+    module: Any = block
+    for name in path.split(".") if path else ():
+        module = getattr(module, name, None)
+    return module is not None
+
+
+def _positions(root: nn.Module, path: str) -> Float[Tensor, "position d_model"]:
     """The vectors of positions that are looked up: some tables begin with rows for padding, and ViT's is a batch."""
     parent, _, name = path.rpartition(".")
-    table: Any = getattr(model.base_model.get_submodule(parent), name)
+    table: Any = getattr(root.get_submodule(parent), name)
     if isinstance(table, Tensor):
         return table.squeeze(0)
     padding = getattr(table, "padding_idx", None)
@@ -373,11 +465,34 @@ def eager_attention_of(attention: nn.Module) -> Callable[..., tuple[Tensor, Tens
     return attend
 
 
-def _family(model: Any) -> Family:
+def _row(model: Any, part: str | None) -> tuple[str | None, Any, Family]:
+    """The part of ``model`` that is meant, where its modules are, and the row that describes them."""
     if not isinstance(model, PreTrainedModel):
         raise UnknownModelError(
             f"expected a Hugging Face transformer, such as load('gpt2') returns, but got {_a(type(model).__name__)}."
         )
+    base, name = model.base_model, type(model).__name__
+    config: Any = model.config
+    there = {each: row for each, row in PARTS.get(config.model_type, {}).items() if _there(base, row[0])}
+    if config.model_type not in PARTS:
+        if part is not None:
+            raise UnknownModelError(f"{name} is not made of parts, so there is no part {part!r}; leave it away.")
+        return None, base, _family(model)
+    if not there:
+        raise UnknownModelError(f"{name} is a piece of a larger model: open that one, with part=....")
+    part = next(iter(there)) if part is None and len(there) == 1 else part
+    if part not in there:
+        came = f"; there is no part {part!r}" if part else ", one of which has to be named"
+        names = " or ".join(f"part={each!r}" for each in there)
+        raise UnknownModelError(f"{name} is made of parts{came}: Tap(model, ..., {names}).")
+    path, row = there[part]
+    root: Any = base.get_submodule(path)
+    found = row_of(root.config, row)
+    assert found is not None
+    return part, root, found
+
+
+def _family(model: Any) -> Family:
     config: Any = model.config
     row = row_of(config)
     if row is not None:
@@ -423,6 +538,12 @@ def _bias(layer: nn.Module) -> Float[Tensor, " outputs"]:
 
 
 def _tensor(layer: nn.Module, name: str) -> Tensor:
-    value = getattr(layer, name)
-    assert isinstance(value, Tensor)
-    return value
+    value = getattr(layer, name, None)
+    if isinstance(value, Tensor) and value.is_floating_point() and not value.is_meta:
+        stored = sorted(_sizes(layer)) if hasattr(layer, "nf") or hasattr(layer, "in_features") else None
+        if stored is None or sorted(value.shape) == stored:
+            return value
+    raise MissingPartError(
+        f"the weight of {type(layer).__name__} is quantised or not here (meta device), so it cannot be read as a "
+        "matrix; load the model in float32 or bfloat16 on one device, or use taps, which do not need it."
+    )
