@@ -20,7 +20,13 @@ the proof. What a row can say, apart from where the parts are:
 - tensors that run past a module as well, whose batch and positions are one axis, that are the first half of what a
   projection makes, or that the model writes over later: `Place`;
 - a narrower embedding with a matrix behind it (`Family.embed_into`, `Family.unembed_from`);
+- a mixture of experts in place of the MLP, in every layer or in some (`Family.router`);
+- attention sinks (`Family.sinks`), attention to another text (`Family.cross`), or a state space in place of attention
+  (`Family.states`);
 - other parts for other configurations, or none at all: `Family.variants`.
+
+A layer that has no module at the place of a site does without that site. A model that is made of several, as an encoder
+and a decoder are, has no row of its own: `PARTS` says which rows describe its parts.
 
 A row need not say how attention is called: `interpwidgets.models.tap_attention` sees whether it goes through the
 library's registry or computes its pattern itself. What flows through a block, and what the sites are called, is drawn
@@ -34,7 +40,12 @@ from typing import Any, Literal
 SITES = (  # of a block, in the order of the computation
     "resid_pre", "q", "k", "v", "pattern", "z", "attn_out", "resid_mid", "mlp_pre", "mlp_post", "mlp_out", "resid_post",
 )  # fmt: skip
-ATTENTION_SITES = frozenset({"q", "k", "v", "pattern", "z"})  # every family has these, so no row names them
+ATTENTION_SITES = frozenset({"q", "k", "v", "pattern", "z"})  # wherever there is attention, so no row names them
+EXPERT_SITES = ("router", "routing")  # wherever there are experts, between resid_mid and mlp_out
+STATE_SITES = ("gate", "conv", "B", "C", "delta", "state", "y")  # in place of attention's, where there is a state space
+ORDER = (  # of all of these in a block, whatever the family
+    *SITES[:6], *STATE_SITES, "mixer_out", "attn_out", "resid_mid", *EXPERT_SITES, *SITES[8:],
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,13 +88,21 @@ class Family:
     stand in the residual stream itself, behind the sum with what they are named for. ``norm_offset`` is what a norm
     adds to the weight that it stores. ``parallel``: attention and MLP both read resid_pre, so there is no middle.
 
+    ``router`` is the module that chooses experts, in the layers that have any. ``sinks`` is one score for each head
+    that takes part in the softmax and belongs to no key. ``cross``: keys and values are made of what another part of
+    the model returns, so this part has no ends of its own. ``causal`` is said where the modules of attention say
+    something else. ``states`` is the mixer of a state space: it stands where attention stands in others, its
+    ``in_proj`` is in ``QKV`` and its ``out_proj`` is ``W_O``, and ``attention`` is None. ``logits``: the model returns
+    some for each position, made of this part. ``scaled_output``: they are made of final_norm divided by the root of
+    d_model, where the configuration says so.
+
     ``variants``: (values of the configuration, the row to take where it has them). None in place of a row means that
     such a model computes something that the sites do not describe.
     """
 
     blocks: str
     embed: str | None  # None where there are no tokens (images)
-    attention: str
+    attention: str | None  # None where there is none
     QKV: tuple[str, ...]
     W_O: str
     sites: Mapping[str, Place]
@@ -99,6 +118,13 @@ class Family:
     parallel: bool = False
     embed_into: str | None = None  # matrices that some sizes of a family have and others have not
     unembed_from: str | None = None
+    router: str | None = None
+    sinks: str | None = None
+    cross: bool = False
+    causal: bool | None = None
+    states: str | None = None
+    logits: bool = True
+    scaled_output: bool = False
     variants: "tuple[tuple[Mapping[str, object], Family | None], ...]" = ()
 
     @property
@@ -422,6 +448,127 @@ _VIT = Family(
     },
 )
 
+# Mixtral and GPT-OSS send each position to a few experts. The neurons of an expert see only what is sent to it, so
+# there is no mlp_pre and no mlp_post of the layer. GPT-OSS has attention sinks.
+_MIXTRAL = replace(
+    _LLAMA,
+    mlp={},
+    router="mlp.gate",
+    sites={site: place for site, place in _LLAMA.sites.items() if site not in ("mlp_pre", "mlp_post")},
+)
+_GPT_OSS = replace(_MIXTRAL, router="mlp.router", sinks="self_attn.sinks")
+
+# T5 reads one text with its encoder and writes another with its decoder, which looks at the first between its attention
+# and its MLP. Positions act within attention.
+_T5_ENCODER = Family(
+    blocks="block",
+    embed="embed_tokens",
+    attention="layer.0.SelfAttention",
+    QKV=("layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v"),
+    W_O="layer.0.SelfAttention.o",
+    mlp={"W_in": "layer.1.DenseReluDense.wi", "W_out": "layer.1.DenseReluDense.wo"},
+    norms={"attention": "layer.0.layer_norm", "mlp": "layer.1.layer_norm"},
+    final_norm="final_layer_norm",
+    logits=False,
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("layer.0.SelfAttention"),
+        "resid_mid": enters("layer.1"),
+        "mlp_pre": leaves("layer.1.DenseReluDense.wi"),
+        "mlp_post": enters("layer.1.DenseReluDense.wo"),
+        "mlp_out": leaves("layer.1.DenseReluDense"),
+        "resid_post": leaves(),
+    },
+)
+_T5_DECODER = replace(
+    _T5_ENCODER,
+    mlp={"W_in": "layer.2.DenseReluDense.wi", "W_out": "layer.2.DenseReluDense.wo"},
+    norms={"attention": "layer.0.layer_norm", "mlp": "layer.2.layer_norm"},
+    logits=True,
+    scaled_output=True,
+    sites={
+        **_T5_ENCODER.sites,
+        "mlp_pre": leaves("layer.2.DenseReluDense.wi"),
+        "mlp_post": enters("layer.2.DenseReluDense.wo"),
+        "mlp_out": leaves("layer.2.DenseReluDense"),
+    },
+)
+_T5_CROSS = replace(
+    _T5_ENCODER,
+    embed=None,
+    attention="layer.1.EncDecAttention",
+    QKV=("layer.1.EncDecAttention.q", "layer.1.EncDecAttention.k", "layer.1.EncDecAttention.v"),
+    W_O="layer.1.EncDecAttention.o",
+    mlp={},
+    norms={"attention": "layer.1.layer_norm"},
+    final_norm=None,
+    cross=True,
+    sites={
+        "resid_pre": enters("layer.1"),
+        "attn_out": leaves("layer.1.EncDecAttention"),
+        "resid_post": leaves("layer.1"),
+    },
+)
+
+
+def _gated(row: Family, layer: str) -> Family:
+    """T5 1.1 and Flan-T5: the same with a gated MLP."""
+    names = {"W_in": "wi_1", "W_gate": "wi_0", "W_out": "wo"}
+    mlp = {name: f"{layer}.DenseReluDense.{part}" for name, part in names.items()}
+    gated = replace(row, mlp=mlp, sites={**row.sites, "mlp_pre": leaves(mlp["W_gate"])})
+    return replace(row, variants=(({"is_gated_act": True}, gated),))
+
+
+def _switch(row: Family, layer: str) -> Family:
+    """Switch Transformers: T5 with one expert for each position in every other layer, and an MLP in the rest."""
+    mlp = {"W_in": f"{layer}.mlp.wi", "W_out": f"{layer}.mlp.wo"}
+    sites = {"mlp_pre": leaves(mlp["W_in"]), "mlp_post": enters(mlp["W_out"]), "mlp_out": leaves(f"{layer}.mlp")}
+    return replace(row, mlp=mlp, router=f"{layer}.mlp.router", sites={**row.sites, **sites})
+
+
+_SWITCH_ENCODER, _SWITCH_DECODER = _switch(_T5_ENCODER, "layer.1"), _switch(_T5_DECODER, "layer.2")
+_T5_ENCODER, _T5_DECODER = _gated(_T5_ENCODER, "layer.1"), _gated(_T5_DECODER, "layer.2")
+
+# The towers of CLIP. That of texts is causal, which its attention is told only when it is called; that of images has a
+# norm in front of its layers, and its last one reads the first position alone.
+_CLIP_TEXT = Family(
+    blocks="encoder.layers",
+    embed="embeddings.token_embedding",
+    positions="embeddings.position_embedding",
+    attention="self_attn",
+    QKV=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    W_O="self_attn.out_proj",
+    mlp={"W_in": "mlp.fc1", "W_out": "mlp.fc2"},
+    norms={"attention": "layer_norm1", "mlp": "layer_norm2"},
+    final_norm="final_layer_norm",
+    causal=True,
+    logits=False,
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("self_attn"),
+        "resid_mid": enters("layer_norm2", branches=True),
+        "mlp_pre": leaves("mlp.fc1"),
+        "mlp_post": enters("mlp.fc2"),
+        "mlp_out": leaves("mlp"),
+        "resid_post": leaves(),
+    },
+)
+_CLIP_VISION = replace(_CLIP_TEXT, embed=None, final_norm="post_layernorm", causal=False)
+
+# Mamba has no attention: a state space carries what was read from one position to the next.
+_MAMBA = Family(
+    blocks="layers",
+    embed="embeddings",
+    attention=None,
+    QKV=("mixer.in_proj",),
+    W_O="mixer.out_proj",
+    norms={"attention": "norm"},
+    final_norm="norm_f",
+    causal=True,
+    states="mixer",
+    sites={"resid_pre": enters(), "mixer_out": leaves("mixer"), "resid_post": leaves()},
+)
+
 # Our own (interpwidgets.models.attention_only): attention is all there is, so nothing stands in the middle of a block.
 _ATTENTION_ONLY = Family(
     blocks="layers",
@@ -476,14 +623,41 @@ FAMILIES: dict[str, Family] = {
     "roberta": _BERT,
     "distilbert": _DISTILBERT,
     "vit": _VIT,
+    "mixtral": _MIXTRAL,
+    "gpt_oss": _GPT_OSS,
+    "t5_encoder": _T5_ENCODER,
+    "t5_decoder": _T5_DECODER,
+    "t5_cross": _T5_CROSS,
+    "switch_encoder": _SWITCH_ENCODER,
+    "switch_decoder": _SWITCH_DECODER,
+    "clip_text_model": _CLIP_TEXT,
+    "clip_vision_model": _CLIP_VISION,
+    "mamba": _MAMBA,
     "attention_only": _ATTENTION_ONLY,
     "modular": _MODULAR,
 }
 
+# Families that are made of parts: what each is called, the submodule that it is, and its row.
+PARTS: dict[str, dict[str, tuple[str, str]]] = {
+    "t5": {
+        "encoder": ("encoder", "t5_encoder"),
+        "decoder": ("decoder", "t5_decoder"),
+        "cross": ("decoder", "t5_cross"),
+    },
+    "switch_transformers": {
+        "encoder": ("encoder", "switch_encoder"),
+        "decoder": ("decoder", "switch_decoder"),
+        "cross": ("decoder", "t5_cross"),
+    },
+    "clip": {"text": ("text_model", "clip_text_model"), "vision": ("vision_model", "clip_vision_model")},
+}
 
-def row_of(config: Any) -> Family | None:
-    """The row for the model that ``config`` describes, its variants looked at; None where there is none."""
-    family = FAMILIES.get(config.model_type)
+
+def row_of(config: Any, name: str | None = None) -> Family | None:
+    """The row for the model that ``config`` describes, or the one called ``name``, its variants looked at; None where
+    there is none.
+    """
+    family = FAMILIES.get(name or config.model_type)
     for values, variant in family.variants if family else ():
         if all(getattr(config, name, None) == value for name, value in values.items()):
             return variant
@@ -510,7 +684,8 @@ def suggest(model: Any) -> list[str]:
 
 def _paths(family: Family) -> set[str]:
     """Every module of a block that a row names."""
-    named = [family.attention, family.W_O, *family.QKV, *family.mlp.values(), *family.norms.values()]
+    named: list[str | None] = [family.attention, family.states, family.router, family.sinks, family.W_O]
+    named += [*family.QKV, *family.mlp.values(), *family.norms.values()]
     named += [*family.stream_norms.values(), *(family.qk_norms or ()), *(place.path for place in family.sites.values())]
     return {path for path in named if path}
 

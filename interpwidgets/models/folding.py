@@ -31,11 +31,15 @@ def fold_norms(model: Any) -> Any:
     the last norm had one. A model without norms is copied as it is. In Gemma 2 and OLMo 2 the norms that follow each
     half stay as they are: what they divide by depends on what the layer wrote. Raises `ValueError` for a model whose
     norms stand in the residual stream itself (BERT, OPT-350m): each layer reads the very numbers that they made, so
-    nothing can be moved.
+    nothing can be moved; and for one with experts, whose routers and experts all read the same norm.
     """
     if anatomy(model).family.norms_stream:
         raise ValueError(
             f"{type(model).__name__} normalises the residual stream itself, so its norms cannot be moved into matrices."
+        )
+    if anatomy(model).family.router is not None:
+        raise ValueError(
+            f"{type(model).__name__} has experts: the router and all of them read one norm, which stays where it is."
         )
     folded = deepcopy(model)
     parts = anatomy(folded)

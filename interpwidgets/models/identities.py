@@ -14,11 +14,13 @@ row, or the family, is something else.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from interpwidgets.models.anatomy import Anatomy, Norm, anatomy
 from interpwidgets.models.taps import Tap
@@ -27,49 +29,61 @@ Pair = tuple[str, Tensor, Tensor]  # a site, what it holds, what it has to hold
 
 
 @torch.no_grad()
-def identities(model: Any, **inputs: Tensor) -> dict[str, float]:
+def identities(model: Any, part: str | None = None, **inputs: Tensor) -> dict[str, float]:
     """The largest absolute error of every site of ``model`` when run on ``inputs``, such as ``input_ids=ids``.
 
-    Give two texts or more, without padding. A model should be in float32 and in evaluation mode. What cannot be checked
-    by weights is left out: the activation of an MLP (mlp_post) shows in what the MLP writes. Raises
+    ``part`` is needed where a model is made of several; each is checked with the one that it stands on. Give two texts
+    or more, without padding. A model should be in float32 and in evaluation mode. What cannot be checked by weights is
+    left out: the activation of an MLP (mlp_post) shows in what the MLP writes. Raises
     `interpwidgets.models.anatomy.UnknownModelError` for a model whose family has no row.
     """
-    parts = anatomy(model)
+    parts = anatomy(model, part)
     plain = model(**inputs)
     projected: dict[int, Tensor] = {}
-    hooks = [
-        block.get_submodule(parts.family.W_O).register_forward_hook(
-            lambda _, __, out, layer=layer: projected.update({layer: out.clone()})
-        )
-        for layer, block in enumerate(parts.blocks)
+    with ExitStack() as stack:
+        for layer, block in enumerate(parts.blocks):
+            hook = block.get_submodule(parts.family.W_O).register_forward_hook(
+                lambda _, __, out, layer=layer: projected.update({layer: out.clone()})
+            )
+            stack.callback(hook.remove)
+        tap = stack.enter_context(Tap(model, parts.sites, part=part))
+        below = stack.enter_context(_below(model, part))
+        model(**inputs)
+    errors = dict.fromkeys(parts.sites, 0.0)
+    pairs = [
+        each for layer in range(parts.n_layers) for each in _of_a_layer(parts, tap, below, layer, projected[layer])
     ]
-    try:
-        with Tap(model, parts.sites) as tap:
-            model(**inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    errors = dict.fromkeys(("embed", *parts.sites), 0.0)
-    pairs = [pair for layer in range(parts.n_layers) for pair in _of_a_layer(parts, tap, layer, projected[layer])]
     for site, found, expected in [*pairs, *_of_the_ends(parts, tap, plain)]:
         errors[site] = max(errors[site], float((found.float() - expected.float()).abs().max()))
     return errors
 
 
+def _below(model: Any, part: str | None) -> Tap:
+    """What a part of a model stands on: the MLP of a decoder on its cross attention, and that on the encoder."""
+    if part == "cross":
+        return Tap(model, "final_norm", part="encoder")
+    return Tap(model, "resid_post", part="cross") if part == "decoder" else Tap(model, part=part)
+
+
 def _of_the_ends(parts: Anatomy, tap: Tap, plain: Any) -> Iterator[Pair]:
-    yield "embed", tap["embed"], tap["resid_pre", 0]
+    if "embed" in parts.sites:
+        yield "embed", tap["embed"], tap["resid_pre", 0]
     norm = parts.final_norm()
     if "final_norm" in parts.sites and norm is not None:
-        yield "final_norm", tap["final_norm"], _through(norm, tap["resid_post", -1])
+        normed = _through(norm, tap["resid_post", -1])
+        yield "final_norm", tap["final_norm"], normed if tap["final_norm"].dim() == 3 else normed[:, 0]  # CLIP's images
     if "logits" in parts.sites:
         yield "logits", tap["logits"], plain.logits
 
 
-def _of_a_layer(parts: Anatomy, tap: Tap, layer: int, projected: Tensor) -> Iterator[Pair]:
+def _of_a_layer(parts: Anatomy, tap: Tap, below: Tap, layer: int, projected: Tensor) -> Iterator[Pair]:
     pre, post = tap["resid_pre", layer], tap["resid_post", layer]
-    if layer:
+    if layer and not parts.family.cross:
         yield "resid_pre", pre, tap["resid_post", layer - 1]
-    yield from _of_attention(parts, tap, layer)
+    if parts.family.states is not None:
+        yield from _of_a_state_space(parts, tap, layer, projected)
+        return
+    yield from _of_attention(parts, tap, below, layer)
     written = tap["result", layer].sum(-2) + parts.b_O(layer)
     yield "result", written, projected.reshape(written.shape)
     yield "attn_out", tap["attn_out", layer], _through(parts.norm_after(layer, "attn_out"), written)
@@ -77,31 +91,100 @@ def _of_a_layer(parts: Anatomy, tap: Tap, layer: int, projected: Tensor) -> Iter
     if "resid_mid" in parts.sites:
         yield "resid_mid", tap["resid_mid", layer], mid
         mid = tap["resid_mid", layer]
+    mid = below["resid_post", layer] if parts.part == "decoder" else mid
     if "mlp_out" not in parts.sites:
         yield "resid_post", post, mid
         return
     yield "resid_post", post, _through(parts.norm_in_stream(layer, "mlp_out"), mid + tap["mlp_out", layer])
     x = _through(parts.norm(layer, "mlp"), pre if parts.family.parallel else mid)
+    if parts.has("router", layer):
+        yield from _of_experts(parts, tap, layer, x)
+        return
     W, b = (parts.W_gate, parts.b_gate) if parts.gated else (parts.W_in, parts.b_in)
     yield "mlp_pre", tap["mlp_pre", layer], x @ W(layer) + b(layer)
     written = tap["mlp_post", layer] @ parts.W_out(layer) + parts.b_out(layer)
     yield "mlp_out", tap["mlp_out", layer], _through(parts.norm_after(layer, "mlp_out"), written)
 
 
-def _of_attention(parts: Anatomy, tap: Tap, layer: int) -> Iterator[Pair]:
+def _of_attention(parts: Anatomy, tap: Tap, below: Tap, layer: int) -> Iterator[Pair]:
     x = _through(parts.norm(layer, "attention"), tap["resid_pre", layer])[:, :1]
-    for site, W, b in (("q", parts.W_Q, parts.b_Q), ("k", parts.W_K, parts.b_K), ("v", parts.W_V, parts.b_V)):
+    read = below["final_norm"][:, :1] if parts.family.cross else x
+    for site, source, W, b in (
+        ("q", x, parts.W_Q, parts.b_Q),
+        ("k", read, parts.W_K, parts.b_K),
+        ("v", read, parts.W_V, parts.b_V),
+    ):
         seen = tap[site, layer][:, :1]
-        made = torch.einsum("btd,hde->bthe", x, W(layer)) + b(layer)
+        made = torch.einsum("btd,hde->bthe", source, W(layer)) + b(layer)
         if site != "v" and parts.family.qk_norms:
             norm = parts.blocks[layer].get_submodule(parts.family.qk_norms["qk".index(site)])
             made = _heads_through(norm, made[:, :, :: parts.n_heads // seen.shape[2]])
         made = made * parts.d_head**-0.5 if site == "q" and parts.family.scaled_queries else made
+        made = made if site == "v" else made * _rope_scale(parts)
         yield site, seen.repeat_interleave(made.shape[2] // seen.shape[2], 2), made
     pattern, v = tap["pattern", layer], tap["v", layer].transpose(1, 2)
-    yield "pattern", pattern.sum(-1), torch.ones_like(pattern[..., 0])
+    yield "pattern", pattern.sum(-1), 1 - _in_the_sinks(parts, tap, layer)
     z = pattern.to(v.dtype) @ v.repeat_interleave(parts.n_heads // v.shape[1], 1)
     yield "z", tap["z", layer], z.transpose(1, 2)
+
+
+def _rope_scale(parts: Anatomy) -> float:
+    """What a rotation multiplies by where it does not turn: some stretched ones (YaRN) make queries and keys longer."""
+    scale: float = getattr(getattr(parts.root, "rotary_emb", None), "attention_scaling", 1.0)
+    return scale
+
+
+def _in_the_sinks(parts: Anatomy, tap: Tap, layer: int) -> Float[Tensor, "batch head query"]:
+    """What a row gives to no key, told by what it gives to its own position: their scores differ, not their softmax."""
+    own = tap["pattern", layer].diagonal(dim1=-2, dim2=-1) if parts.family.sinks else tap["pattern", layer][..., 0]
+    sinks = parts.sinks(layer)
+    if sinks is None:
+        return torch.zeros_like(own)
+    q, k = tap["q", layer], tap["k", layer].repeat_interleave(parts.n_heads // parts.n_kv_heads, 2)
+    scores = (q * k).sum(-1).transpose(1, 2) * parts.d_head**-0.5
+    given: Tensor = own * (sinks[:, None] - scores).exp()
+    return given
+
+
+def _of_experts(parts: Anatomy, tap: Tap, layer: int, x: Float[Tensor, "batch position d_model"]) -> Iterator[Pair]:
+    path = parts.family.router or ""
+    router: Any = parts.blocks[layer].get_submodule(path)
+    linear = getattr(router, "classifier", router)  # Switch asks one expert, and weights it as one among all
+    yield "router", tap["router", layer], functional.linear(x, linear.weight, getattr(linear, "bias", None))
+    routing, chosen = tap["routing", layer], tap["routing", layer] != 0
+    logits = tap["router", layer]
+    logits = logits if linear is not router else logits.masked_fill(~chosen, -torch.inf)
+    yield "routing", routing, logits.softmax(-1) * chosen
+    experts: Any = parts.blocks[layer].get_submodule(path.rpartition(".")[0] + ".experts")
+    flat, total = x.flatten(0, 1), torch.zeros_like(x)
+    for expert in range(routing.shape[-1]):
+        asked = torch.full((len(flat), 1), expert, device=x.device)
+        asked = asked if linear is router else functional.one_hot(asked, routing.shape[-1])
+        said = experts(flat, asked, torch.ones(len(flat), 1, dtype=x.dtype, device=x.device))
+        total = total + routing[..., expert, None] * said.reshape(x.shape)
+    yield "mlp_out", tap["mlp_out", layer], _through(parts.norm_after(layer, "mlp_out"), total)
+
+
+def _of_a_state_space(parts: Anatomy, tap: Tap, layer: int, projected: Tensor) -> Iterator[Pair]:
+    mixer: Any = parts.blocks[layer].get_submodule(parts.family.states or "")
+    site = {each: tap[each, layer] for each in parts.sites if parts.has(each, layer)}
+    inner, gate = mixer.in_proj(_through(parts.norm(layer, "attention"), site["resid_pre"])).chunk(2, -1)
+    yield "gate", site["gate"], gate
+    convolved = mixer.conv1d(inner.transpose(1, 2))[..., : inner.shape[1]]
+    yield "conv", site["conv"], functional.silu(convolved).transpose(1, 2)
+    n = mixer.ssm_state_size
+    low, B, C = mixer.x_proj(site["conv"]).tensor_split([-2 * n, -n], -1)
+    yield "B", site["B"], B
+    yield "C", site["C"], C
+    yield "delta", site["delta"], functional.softplus(mixer.dt_proj(low))
+    delta, state = site["delta"][..., None], site["state"]
+    before = functional.pad(state, (0, 0, 0, 0, 1, 0))[:, :-1]
+    inflow = delta * site["B"][:, :, None] * site["conv"][..., None]
+    yield "state", state, (delta * -mixer.A_log.exp()).exp() * before + inflow
+    read = (state @ site["C"][..., None])[..., 0] + mixer.D * site["conv"]
+    yield "y", site["y"], read * functional.silu(site["gate"])
+    yield "mixer_out", site["mixer_out"], mixer.out_proj(site["y"])
+    yield "resid_post", site["resid_post"], site["resid_pre"] + projected
 
 
 def _through(norm: Norm | None, x: Float[Tensor, "*lead d_model"]) -> Float[Tensor, "*lead d_model"]:

@@ -27,19 +27,26 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from interpwidgets.models.anatomy import Anatomy, UnknownModelError, eager_attention_of
 from interpwidgets.models.tap_forward import around
 
+Settled = Callable[[Tensor, Tensor], Tensor]
+
 
 class Listener(Protocol):
     """Somebody who is shown what flows through the attention of one model, and may answer with something else."""
 
     anatomy: Anatomy
-    layer_of: dict[nn.Module, int]  # of the attention modules of that model
+    layer_of: dict[nn.Module, int]  # of the modules of that model whose inside is shown
 
     @property
     def wants_pattern(self) -> bool:
         """Whether the pattern is to be shown, which takes the plain attention of the family."""
 
-    def flow(self, site: str, layer: int, value: Tensor) -> Tensor:
-        """What is to go on in place of ``value``: the very same tensor if nothing is to change."""
+    def wants(self, site: str) -> bool:
+        """Whether this site is to be shown, in some layer."""
+
+    def flow(self, site: str, layer: int, value: Tensor, settled: "Settled | None" = None) -> Tensor:
+        """What is to go on in place of ``value``: the very same tensor if nothing is to change. ``settled(value, new)``
+        is what becomes of an edit where the tensor follows from itself.
+        """
 
 
 LISTENERS: ContextVar[tuple[Listener, ...]] = ContextVar("open taps", default=())
@@ -59,16 +66,16 @@ def through(parts: Anatomy) -> Iterator[None]:
 
 def registered(parts: Anatomy) -> bool:
     """Whether this model calls its attention through the library's registry."""
-    return eager_attention_of(parts.attentions[0]) is not None
+    return bool(parts.attentions) and eager_attention_of(parts.attentions[0]) is not None
 
 
-def _flow_at(module: nn.Module) -> Callable[[str, Tensor], Tensor]:
+def flow_at(module: nn.Module) -> Callable[..., Tensor]:
     """What all who listen to ``module``, one after the other, make of a tensor."""
     listening = [(each, each.layer_of[module]) for each in LISTENERS.get() if module in each.layer_of]
 
-    def flow(site: str, value: Tensor) -> Tensor:
+    def flow(site: str, value: Tensor, settled: Settled | None = None) -> Tensor:
         for each, layer in listening:
-            value = each.flow(site, layer, value)
+            value = each.flow(site, layer, value, settled)
         return value
 
     return flow
@@ -117,7 +124,7 @@ def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
     """Attention as the library calls it, q, k, v: [batch, head, position, d_head]."""
-    flow = _flow_at(module)
+    flow = flow_at(module)
     q, k, v = (flow(s, x.transpose(1, 2)).transpose(1, 2) for s, x in (("q", query), ("k", key), ("v", value)))
     implementation = _implementation(module.config)
     plain = eager_attention_of(module)
@@ -150,7 +157,7 @@ def _watched(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], 
     here = [each for each in LISTENERS.get() if module in each.layer_of]
     if not here:
         return own(*args, **kwargs)
-    watched = _Watched(here[0].anatomy, _flow_at(module), any(each.wants_pattern for each in here))
+    watched = _Watched(here[0].anatomy, flow_at(module), any(each.wants_pattern for each in here))
     with watched:
         out = own(*args, **kwargs)
     if watched.awaits:

@@ -21,10 +21,13 @@ class Kept:
     """The tensors of one site in one layer, a run each."""
 
     site: str
+    grows: bool = True  # False where keys and values are those of another text, the same in every run
     runs: list[tuple[Tensor, int]] = field(default_factory=list)  # the tensor, and where its run stopped
 
     def add(self, value: Tensor, start: int, stop: int) -> None:
         """One more run. Of keys and values only what is new is kept: the others come with every run."""
+        if self.site in ("k", "v") and self.runs and not self.grows:
+            return
         if self.site in ("k", "v") and self.runs:
             end = min(stop, value.shape[1])  # a cache may be longer than the text, or hold the end of it alone
             value = value[:, end - (stop - start) : end].clone()
@@ -36,6 +39,8 @@ class Kept:
             return self.runs[0][0]
         if self.site == "pattern":
             total = self.runs[-1][1]
+            if not self.grows:
+                return torch.cat([pattern for pattern, _ in self.runs], dim=2)
             return torch.cat([_columns(pattern, stop, total) for pattern, stop in self.runs], dim=2)
         first, stop = self.runs[0]
         first = first[:, :stop] if self.site in ("k", "v") else first

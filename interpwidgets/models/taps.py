@@ -73,15 +73,18 @@ import torch
 from torch import Tensor, nn
 
 from interpwidgets._errors import Told
-from interpwidgets.models.anatomy import anatomy
-from interpwidgets.models.families import ATTENTION_SITES, SITES, leaves
-from interpwidgets.models.tap_attention import LISTENERS, through
+from interpwidgets.models.anatomy import UnknownModelError, anatomy
+from interpwidgets.models.families import ATTENTION_SITES, EXPERT_SITES, ORDER, SITES, STATE_SITES, Family, leaves
+from interpwidgets.models.tap_attention import LISTENERS, Settled, through
+from interpwidgets.models.tap_experts import experts, routers
 from interpwidgets.models.tap_forward import Stop, Stopped, around
 from interpwidgets.models.tap_places import listen, listen_to_heads
+from interpwidgets.models.tap_states import projections, states
 from interpwidgets.models.tap_steps import Kept
 
 ENDS = ("embed", "final_norm", "logits")  # sites that have no layer
-_ORDER = ("embed", "resid_pre", "q", "k", "v", "pattern", "z", "result", *SITES[6:], "final_norm", "logits")
+_ORDER = ("embed", *ORDER[:6], "result", *ORDER[6:], "final_norm", "logits")
+_INSIDE = ((ATTENTION_SITES, through), (frozenset(EXPERT_SITES), experts), (frozenset(STATE_SITES), states))
 
 Where = str | tuple[str, int]
 Spot = tuple[str, int | None]
@@ -127,8 +130,9 @@ class Tap:
         *,
         device: str | torch.device | None = None,
         stop: bool = False,
+        part: str | None = None,
     ) -> None:
-        self.anatomy = anatomy(model)
+        self.anatomy = anatomy(model, part)
         self._save = {spot for where in _each(save) for spot in self._spots(where)}
         self._edits = {spot: edit for where, edit in _pairs(edits) for spot in self._spots(where)}
         if stop and not self._save:
@@ -138,7 +142,8 @@ class Tap:
         self._missing: set[Spot] = set()  # what this run still has to bring
         self._span = (0, 0)  # which positions this run brings
         self._goes_on = False  # with the cache of the run before
-        self.layer_of = {module: layer for layer, module in enumerate(self.anatomy.attentions)}
+        attentions = {module: layer for layer, module in enumerate(self.anatomy.attentions)}
+        self.layer_of = attentions | routers(self.anatomy) | projections(self.anatomy)
         self._cleanup: ExitStack | None = None
 
     def __getitem__(self, where: Where) -> Tensor:
@@ -152,10 +157,13 @@ class Tap:
         spots = sorted(self._save | set(self._edits), key=lambda spot: _ORDER.index(spot[0]))
         self._missing, self._span, self._goes_on = set(spots), (0, 0), False
         with ExitStack() as cleanup:
-            if any(site in ATTENTION_SITES for site, _ in spots):
-                cleanup.enter_context(through(self.anatomy))
+            for sites, shown in _INSIDE:
+                if any(site in sites for site, _ in spots):
+                    cleanup.enter_context(shown(self.anatomy))
             if spots:
                 cleanup.enter_context(around(self.anatomy.model, _run))
+                if self.anatomy.part is not None:
+                    cleanup.enter_context(around(self.anatomy.root, _run_of_a_part))
             for spot in spots:
                 for handle in self._hooks(*spot):
                     cleanup.callback(handle.remove)
@@ -174,7 +182,11 @@ class Tap:
     @property
     def wants_pattern(self) -> bool:
         """Whether some layer has to run its plain attention, which shows the pattern."""
-        return any(site == "pattern" for site, _ in (*self._save, *self._edits))
+        return self.wants("pattern")
+
+    def wants(self, site: str) -> bool:
+        """Whether this site is to be shown, in some layer."""
+        return any(each == site for each, _ in (*self._save, *self._edits))
 
     def _spots(self, where: Where) -> list[Spot]:
         """``where`` spelled out as (site, layer) pairs, checked against this model."""
@@ -184,10 +196,15 @@ class Tap:
         n_layers = self.anatomy.n_layers
         if site in ENDS and layer is not None:
             raise TapError(f"{site!r} has no layers: write {site!r} alone.")
+        if site in ENDS:
+            return [(site, None)]
+        there = [each for each in range(n_layers) if self.anatomy.has(site, each)]
         if layer is None:
-            return [(site, each) for each in ([None] if site in ENDS else range(n_layers))]
+            return [(site, each) for each in there]
         if not isinstance(layer, int) or not -n_layers <= layer < n_layers:
             raise TapError(f"this model has {n_layers} layers, 0 to {n_layers - 1}; there is no layer {layer!r}.")
+        if layer % n_layers not in there:
+            raise TapError(f"layer {layer} has no {site!r}; layers that have it are {', '.join(map(str, there))}.")
         return [(site, layer % n_layers)]
 
     def _check_site(self, site: object) -> None:
@@ -197,9 +214,13 @@ class Tap:
             hint = f"did you mean {near[0]!r}?" if near else f"sites are {', '.join(known)}."
             raise TapError(f"there is no site {site!r}; {hint}")
         if site not in self.anatomy.sites:
-            name, row = type(self.anatomy.model).__name__, self.anatomy.family
-            why = " (its attention and its MLP read the same resid_pre)" if site == "resid_mid" and row.parallel else ""
-            raise TapError(f"{name} has no site {site!r}{why}; it has {', '.join(self.anatomy.sites)}.")
+            name, there = type(self.anatomy.model).__name__, ", ".join(self.anatomy.sites)
+            if site in ATTENTION_SITES and not self.anatomy.attentions:
+                kind = self.anatomy.model.config.model_type
+                raise UnknownModelError(f"{name} ({kind}) has no attention heads to look at; its sites are {there}.")
+            name = f"the part {self.anatomy.part!r} of {name}" if self.anatomy.part else name
+            why = _why_there_is_no(str(site), self.anatomy.family)
+            raise TapError(f"{name} has no site {site!r}{why}; it has {there}.")
 
     def _wanted(self, where: Where) -> list[Spot]:
         spots = [spot for spot in self._spots(where) if spot in self._save]
@@ -214,12 +235,13 @@ class Tap:
 
     # -- what happens at a site
 
-    def flow(self, site: str, layer: int | None, value: Tensor) -> Tensor:
+    def flow(self, site: str, layer: int | None, value: Tensor, settled: Settled | None = None) -> Tensor:
         """Hand ``value`` through this tap: edit it, keep it. The very same tensor comes back if it is not edited."""
         spot = (site, layer)
         edit = self._edits.get(spot)
         if edit is not None:
-            value = self._edited(edit, spot, value)
+            new = self._edited(edit, spot, value)
+            value = new if settled is None else settled(value, new)
         if spot in self._save:
             self._keep(spot, value)
         self._missing.discard(spot)
@@ -229,7 +251,7 @@ class Tap:
 
     def _keep(self, spot: Spot, value: Tensor) -> None:
         if not self._goes_on or spot not in self._kept:
-            self._kept[spot] = Kept(spot[0])
+            self._kept[spot] = Kept(spot[0], grows=not self.anatomy.family.cross)
         self._kept[spot].add(value if self._device is None else value.to(self._device), *self._span)
 
     def _edited(self, edit: Edit, spot: Spot, value: Tensor) -> Tensor:
@@ -262,7 +284,7 @@ class Tap:
             module = parts.final_norm_module()
             assert module is not None
             return listen(module, leaves(), flow, listens)
-        if site in ATTENTION_SITES or layer is None:
+        if layer is None or any(site in sites for sites, _ in _INSIDE):
             return []
         if site == "result":
             return self._result_hooks(layer)
@@ -284,11 +306,15 @@ class Tap:
 
     # -- what happens in a run
 
-    def begin(self, past: int, n_positions: int | None) -> None:
-        """A run is about to bring ``n_positions``, with the keys and values of ``past`` ones in its cache."""
+    def expect_all(self) -> None:
+        """A run is about to bring what is asked for."""
+        self._missing = self._save | set(self._edits)
+
+    def begin(self, past: int | None, n_positions: int | None) -> None:
+        """``n_positions`` are about to come, with ``past`` ones in the cache (None: it does not count them)."""
+        past = self._span[1] if past is None else past
         self._goes_on = 0 < past == self._span[1] and n_positions is not None
         self._span = (past, past + (n_positions or 0))
-        self._missing = self._save | set(self._edits)
         if not self._goes_on:
             self._kept.clear()
 
@@ -315,12 +341,10 @@ def _run(model: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwarg
     taps = _open_on(model)
     if not taps:
         return own(*args, **kwargs)
-    cache: Any = kwargs.get("past_key_values")
-    embedded = kwargs.get("inputs_embeds")
-    tokens = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
-    past = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
     for tap in taps:
-        tap.begin(past, tokens.shape[1] if isinstance(tokens, Tensor) else None)
+        tap.expect_all()
+        if tap.anatomy.part is None:
+            tap.begin(*_positions(args, kwargs))
     try:
         out = own(*args, **kwargs)
         for tap in taps:
@@ -331,6 +355,36 @@ def _run(model: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwarg
         for tap in taps:
             tap.over()
     return out
+
+
+def _run_of_a_part(part: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A run of one part of a model, such as its encoder: positions are counted there."""
+    for tap in LISTENERS.get():
+        if isinstance(tap, Tap) and tap.anatomy.root is part:
+            tap.begin(*_positions(args, kwargs))
+    return own(*args, **kwargs)
+
+
+def _positions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | None, int | None]:
+    """How many positions a model has in its cache, and how many it is given; None for what is not said."""
+    embedded = kwargs.get("inputs_embeds")
+    tokens = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
+    cache: Any = kwargs.get("past_key_values")
+    past: int | None = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
+    state: Any = kwargs.get("cache_params")  # Mamba's, which does not count
+    if state is not None and getattr(state, "has_previous_state", lambda: True)():
+        past = None
+    return past, tokens.shape[1] if isinstance(tokens, Tensor) else None
+
+
+def _why_there_is_no(site: str, row: Family) -> str:
+    if site == "resid_mid" and row.parallel:
+        return " (its attention and its MLP read the same resid_pre)"
+    if site in ("mlp_pre", "mlp_post") and row.router:
+        return " (its neurons are in experts, which see only what is sent to them)"
+    if site in (*EXPERT_SITES, *STATE_SITES, "mixer_out"):
+        return " (it has no experts)" if site in EXPERT_SITES else " (it has no state space)"
+    return " (it is the attention of a decoder to what its encoder read)" if row.cross else ""
 
 
 def _open_on(model: nn.Module) -> list[Tap]:
