@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ import pytest
 from interpwidgets.course import progress
 from interpwidgets.course.events import store
 
-WRITES, WRITERS, SECONDS = 2000, 4, 9  # on a busy disk the seconds are over first
+WRITES, WRITERS, SECONDS = 2000, 4, 60
 
 # Imports once, then forks a writer for every line it reads: a new notebook without two seconds of importing torch.
 NURSERY = """
@@ -59,6 +60,15 @@ def nursery(log: Path) -> Iterator["subprocess.Popen[str]"]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _no_disk_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """To a killed process memory is as good as a disk, and 10,000 times fsync on a busy one would take minutes."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        monkeypatch.setenv("INTERPWIDGETS_HOME", folder)
+        yield
 
 
 def begin(process: "subprocess.Popen[str]", writer: int) -> int:
@@ -100,7 +110,7 @@ def test_nothing_acknowledged_is_lost_when_writers_are_killed(tmp_path: Path) ->
     noted = [event[1] for event in store().events()]
     assert progress.trouble() == ""
     assert is_sound(path)
-    assert len(acknowledged(log)) >= WRITES / 20
+    assert len(acknowledged(log)) >= WRITES
     assert set(acknowledged(log)) <= set(noted)
     assert len(noted) == len(set(noted)), "an event was written twice"
     assert len(noted) - len(acknowledged(log)) <= kills + WRITERS, "only the last of each killed writer may be unsaid"
@@ -123,8 +133,9 @@ STEPS = "pwrite64,fdatasync,fsync,ftruncate"
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace, which ends a process at its Nth write, is not here")
 def test_a_kill_at_any_single_step_of_writing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = os.environ["INTERPWIDGETS_HOME"]
     for step in range(1, 100):
-        monkeypatch.setenv("INTERPWIDGETS_HOME", str(tmp_path / f"home{step}"))
+        monkeypatch.setenv("INTERPWIDGETS_HOME", f"{home}/{step}")
         log = tmp_path / f"acknowledged{step}"
         kill = ["-e", f"trace={STEPS}", "-e", f"inject={STEPS}:signal=SIGKILL:when={step}"]
         done = subprocess.run(
