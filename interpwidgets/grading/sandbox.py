@@ -427,7 +427,6 @@ def _environment() -> dict[str, str]:
         "HOME": TEMPORARY,
         "TMPDIR": TEMPORARY,
         "LC_ALL": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
         "MALLOC_ARENA_MAX": "2",  # else every thread reserves addresses that count as its memory
     }
     return {**threads, **here, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -457,7 +456,22 @@ def refusal() -> str | None:
         return (
             f"Grading needs bubblewrap: apt install bubblewrap (Debian, Ubuntu), dnf install bubblewrap. {_CONTAINER}"
         )
-    return _tried()
+    return _unreadable() or _tried()
+
+
+def _unreadable() -> str | None:
+    """Where root grades, learner code runs as somebody else, who has to be able to read what there is to see."""
+    if _other_user() is None:
+        return None
+    seen = [*_ours().values(), *map(Path, _installed(sys.executable).packages)]
+    files = [one for place in seen for one in ([place, *place.rglob("*")] if place.is_relative_to(_PACKAGE) else [place])]
+    closed = next((one for one in files if not one.stat().st_mode & 0o004), None)
+    if not closed:
+        return None
+    return (
+        f"Learner code runs as another user than root, and {closed} can be read by root alone. "
+        f"Let everybody read it: chmod -R a+rX {_PACKAGE if closed.is_relative_to(_PACKAGE) else closed}"
+    )
 
 
 def _tried() -> str | None:

@@ -30,7 +30,7 @@ _ARRAYS = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "float32", "float64", "complex64", "complex128"),
 )
-_DEPTH, _ITEMS, _TEXT, _AXES, _NAME = 16, 20_000, 100_000, 32, 60
+_DEPTH, _ITEMS, _TEXT, _AXES, _NAME = 16, 20_000, 20_000, 32, 60
 _STAGES = "interpwidgets.exercises."
 _LIBRARY = {  # models of the course that exercises hand over: where their classes live
     "GPT2LMHeadModel": "transformers.models.gpt2.modeling_gpt2",

@@ -1,7 +1,7 @@
 """Exercises about asking the model itself, and about its gradients: 02.13 and 02.14."""
 
 from copy import deepcopy
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from interpwidgets.models.taps import Tap
 # -- 02.13 ask_the_model ---------------------------------------------------------------------------------------------
 
 D_MODEL, VOCAB = 12, 11
+_VISIBLE = 99  # seeds above are for grading: every one has a model of its own
 
 
-@cache
+@lru_cache(maxsize=16)
 def small_model(seed: int) -> Any:
     """An untrained GPT-2 of 3 layers whose parts write enough to matter."""
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -82,7 +83,7 @@ def _ask_with_a_hook(model: Any, residual: Tensor, prompt: Tensor, at: int, laye
 
 def _question(rows: int, length: int, at: int, layer: int) -> Make:
     def make(seed: int, device: torch.device) -> Arguments:
-        model = deepcopy(small_model(seed % 3)).to(device)
+        model = deepcopy(small_model(seed if seed > _VISIBLE else seed % 3)).to(device)
         residual = 2 * randn(seed, rows, D_MODEL)
         return model, residual.to(device), ids(seed + 1, VOCAB, length).to(device), at, layer
 

@@ -105,6 +105,7 @@ def _limit(room: int, seconds: int, memory: int) -> None:
         resource.RLIMIT_MEMLOCK: 1 << 20,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_SIGPENDING: 256,
+        resource.RLIMIT_RTPRIO: 0,
     }
     for which, value in limits.items():
         hard = resource.getrlimit(which)[1]
