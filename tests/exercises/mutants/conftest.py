@@ -20,10 +20,11 @@ import runpy
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -355,6 +356,17 @@ def _agrees(mutant: Mutant, arguments: tuple[Any, ...], target: tuple[Any, ...])
         return False
 
 
+def told_apart(exercise: Exercise) -> bool:
+    """Whether some mutant comes to its end on some unseen input, with something else than the reference."""
+    with undisturbed():
+        for mutant, at in product(mutants(exercise), range(10)):
+            arguments, target = _unseen(exercise.id, at)
+            with suppress(Exception, TimeUp):
+                if not _same(limited(SECONDS, _done, exercise, mutant.function, arguments), target):
+                    return True
+    return False
+
+
 def _same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
@@ -384,7 +396,7 @@ def mutation(request: pytest.FixtureRequest) -> SimpleNamespace:
 
     chapters = [_of_chapter(number) for number in registry.numbers()]
     return SimpleNamespace(
-        mutants=mutants, equivalent=equivalent, fates=fates,
+        mutants=mutants, equivalent=equivalent, told_apart=told_apart, fates=fates,
         inputs={name: make for chapter in chapters for name, make in chapter.get("INPUTS", {}).items()},
         listed={line: why for chapter in chapters for line, why in chapter.get("SURVIVORS", {}).items()},
     )  # fmt: skip

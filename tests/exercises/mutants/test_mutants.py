@@ -40,3 +40,4 @@ def test_the_unseen_inputs_tell_a_wrong_function_apart(exercise: Exercise, mutat
     if exercise.id not in mutation.inputs:
         pytest.skip("no unseen inputs: no mutant may pass the check")
     assert not all(mutation.equivalent(each) for each in mutation.mutants(exercise)[:5])
+    assert mutation.told_apart(exercise)  # not only by what stops
