@@ -135,6 +135,7 @@ class Tap:
         self.anatomy = anatomy(model, part)
         self._save = {spot for where in _each(save) for spot in self._spots(where)}
         self._edits = {spot: edit for where, edit in _pairs(edits) for spot in self._spots(where)}
+        self._sites = {site for site, _ in (*self._save, *self._edits)}
         if stop and not self._save:
             raise TapError("stop=True ends a run once everything to keep is there, but nothing is to be kept.")
         self._device, self._stop = device, stop
@@ -186,7 +187,7 @@ class Tap:
 
     def wants(self, site: str) -> bool:
         """Whether this site is to be shown, in some layer."""
-        return any(each == site for each, _ in (*self._save, *self._edits))
+        return site in self._sites
 
     def _spots(self, where: Where) -> list[Spot]:
         """``where`` spelled out as (site, layer) pairs, checked against this model."""
