@@ -21,6 +21,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import IO
 
 from interpwidgets.course import CourseError
 
-ENTRIES = 20_000  # files of one archive or folder
+ENTRIES, WITHIN = 20_000, 2_000  # files of one archive or folder, and of an archive within one
 INDEX = 16_000_000  # bytes of an archive's table of contents
 INNER = 32_000_000  # bytes of an archive within an archive
 NAME, PATH, DEPTH = 255, 1_000, 16  # characters of a name and of a whole path, and folders in folders
@@ -52,6 +53,7 @@ class File:
     parts: tuple[str, ...]
     changed: float = 0.0
     trouble: str = ""
+    _path: Path | None = field(default=None, repr=False)
     _open: Callable[[], IO[bytes]] | None = field(default=None, repr=False)
 
     @property
@@ -63,18 +65,26 @@ class File:
         """The content. Raises `Refused` if it has more than ``most`` bytes or is damaged."""
         if self._open is None:
             raise Refused(self.trouble or "it is no file")
-        try:
-            with self._open() as stream:
-                data = stream.read(most + 1)
-                while len(data) <= most and (more := stream.read(most + 1 - len(data))):
-                    data += more
-        except (zipfile.BadZipFile, zlib.error, EOFError, struct.error):
-            raise Refused("it is damaged") from None
-        except (OSError, RuntimeError, ValueError, NotImplementedError) as error:
-            raise Refused(f"it cannot be read ({type(error).__name__})") from None
+        with _refusing(), self._open() as stream:
+            data = stream.read(most + 1)
+            while len(data) <= most and (more := stream.read(most + 1 - len(data))):
+                data += more
         if len(data) > most:
             raise TooLarge(f"it has more than {most / 1e6:.0f} MB")
         return data
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Whatever goes wrong with reading is `Refused`."""
+    try:
+        yield
+    except Refused:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error):
+        raise Refused("it is damaged") from None
+    except (OSError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise Refused(f"it cannot be read ({type(error).__name__})") from None
 
 
 def files(path: Path) -> Iterator[File]:
@@ -83,19 +93,23 @@ def files(path: Path) -> Iterator[File]:
         return _of_folder(path)
     with path.open("rb") as stream:
         _measured(stream, path.stat().st_size)
-    return _of_archive(path.name, path)
+    return _of_archive(path.name, path, ENTRIES)
 
 
 def single(path: Path) -> File:
     """A file that stands for itself."""
-    return File(path.name, (path.name,), path.stat().st_mtime, _open=lambda: _plain(str(path.resolve())))
+    return File(path.name, (path.name,), path.stat().st_mtime, _open=lambda: _plain(path.resolve()))
 
 
 def inner(file: File) -> Iterator[File]:
     """The files of an archive within a folder or an archive. Raises `Refused`."""
+    if file._path:  # on a disk it may be the download of a whole class, and stays there
+        with _refusing(), _plain(file._path) as stream:
+            _measured(stream, os.fstat(stream.fileno()).st_size)
+        return _of_archive(file.where, file._path, ENTRIES)
     data = file.read(INNER)
     _measured(io.BytesIO(data), len(data))
-    return _of_archive(file.where, io.BytesIO(data))
+    return _of_archive(file.where, io.BytesIO(data), WITHIN)
 
 
 # -- archives -----------------------------------------------------------------------------------------------------
@@ -117,14 +131,14 @@ def _measured(stream: IO[bytes], size: int) -> None:
     stream.seek(0)
 
 
-def _of_archive(where: str, source: Path | io.BytesIO) -> Iterator[File]:
+def _of_archive(where: str, source: Path | io.BytesIO, most: int) -> Iterator[File]:
     try:
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error, OverflowError, EOFError):
         raise Refused("it is no zip archive, or not a whole one") from None
     entries = archive.infolist()
-    if len(entries) > ENTRIES:
-        raise Refused(f"it holds {len(entries):,} files, and at most {ENTRIES:,} are read")
+    if len(entries) > most:
+        raise Refused(f"it holds {len(entries):,} files, and at most {most:,} are read")
     entries = [entry for entry in entries if not (entry.orig_filename.endswith("/") and not entry.file_size)]
     entries.sort(key=lambda entry: (entry.orig_filename, entry.header_offset))
     return (_in_archive(where, archive, entry) for entry in entries)
@@ -201,10 +215,11 @@ def _of_entry(entry: "os.DirEntry[str]", parts: tuple[str, ...]) -> File:
         return File(where, parts, trouble=f"it cannot be read ({error.strerror})")
     if not stat.S_ISREG(status.st_mode):
         return File(where, parts, trouble="it is no plain file but a pipe, a device or a socket")
-    return File(where, parts, status.st_mtime, _open=lambda: _plain(entry.path))
+    path = Path(entry.path)
+    return File(where, parts, status.st_mtime, _path=path, _open=lambda: _plain(path))
 
 
-def _plain(path: str) -> IO[bytes]:
+def _plain(path: Path) -> IO[bytes]:
     """A file opened for reading, if it still is a plain file: no link is followed, no pipe waited for."""
     opened = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(opened).st_mode):

@@ -33,7 +33,6 @@ from interpwidgets.grading.source import DEFINITION, IMPORT, Parsed
 State = Literal["answered", "unstarted", "missing"]
 
 FLAGS = 40  # as many are told; the rest is counted
-SOURCES = 1_000_000  # characters of all code cells together
 _INSIDE = ("interpwidgets.data", "interpwidgets.models")  # the parts of the package that exist where answers run
 
 
@@ -104,10 +103,11 @@ class _Work:
         self.chapter = chapter
         self.released = released
         self.exercises = {one.name: one.id for one in chapter.exercises}
-        self.cells = [self._read(cell) for cell in _bounded(cells)]
+        self.cells = [self._read(cell) for cell in cells if cell.code]
         self.stubs = _stubs(released.number)
         self.defined = self._defined()
         self.kept = self._kept()
+        self.runs = {id(node) for nodes in self.kept.values() for node in nodes}
         self.named = any(released.known_as(*one.cell.names) for one in self.cells)
 
     def _read(self, cell: Cell) -> _Read:
@@ -204,23 +204,30 @@ class _Work:
                 yield f"{one.name.capitalize()} was left out: {one.code.trouble}."
 
     def _answers(self) -> Iterator[str]:
+        """Answers that are missing, or stand elsewhere than in their own cells, or more than once."""
         ids = {one.released.id for one in self.cells if one.released and one.released.kind == "answer"}
-        if not ids:
-            yield "No cell has the id that the course gave it; answers were found by the names of their functions."
+        own = {cell.item for cell in self.released.cells if cell.id in ids}
+        absent, moved, followed = [], [], []
         for name, item in self.exercises.items():
             places = self.defined.get(name, [])
             begun = [one for one, _, begun in places if begun]
-            there = any(cell.item == item and cell.id in ids for cell in self.released.cells)
             if not places:
-                gone = ", and its own is gone" if ids and not there else ""
-                yield f"{item} is not there: no cell defines {name}{gone}."
-            elif begun and ids and not there:
-                yield f"{item} is answered in {begun[-1].name}; its own cell is gone."
+                absent.append(f"{item} ({name})")
+            elif begun and item not in own:
+                moved.append(f"{item} ({begun[-1].name})")
+            if begun and not places[-1][2]:
+                followed.append(f"{item} ({begun[-1].name})")
             if len(begun) > 1:
                 cells = _listed([one.cell.at for one in begun])
                 yield f"{item} is answered {_times(len(begun))} ({cells}); the last counts."
-            if begun and not places[-1][2]:
-                yield f"{item} has an untouched cell after its answer ({begun[-1].name}); the answer counts."
+        if not ids:
+            yield "No answer stands in a cell that the course gave; answers were found by the names of their functions."
+        elif moved:
+            yield f"Answered in other cells, their own being gone: {_few(moved)}."
+        if absent:
+            yield f"No cell defines the answer: {_few(absent)}."
+        if followed:
+            yield f"An untouched cell stands after the answer, and the answer counts: {_few(followed)}."
 
     def _order(self) -> Iterator[str]:
         order = [cell.id for cell in self.released.cells if cell.kind == "answer"]
@@ -244,7 +251,9 @@ class _Work:
         ):
             cells = [cell for cell in self.released.cells if cell.kind == kind and cell.id not in _of_no_matter(number)]
             gone = [cell.item or cell.id for cell in cells if cell.id not in here]
-            if gone and len(gone) < len(cells):
+            if gone and len(gone) == len(cells):
+                yield f"All {many[0].lower()}{many[1:]} are gone."
+            elif gone:
                 yield f"{many} are gone{'' if self.named else ' or were changed'}: {_few(gone)}."
             if kind != "question" and (
                 changed := [cell.item or cell.id for cell in cells if cell.id in here and not here[cell.id].untouched]
@@ -278,7 +287,7 @@ class _Work:
         bodies: dict[str, ast.stmt] = {}
         for one in self.cells:
             for node in one.code.statements:
-                kept = node in self.kept[one.cell.at]
+                kept = id(node) in self.runs
                 for name in source.bound(node):
                     bodies.update({name: node} if kept and isinstance(node, DEFINITION) else {})
                     made.update({} if kept or name in there else {name: one})
@@ -294,16 +303,6 @@ class _Work:
         for item, (value, one) in last.items():
             if value is None:
                 yield f"The reply to {item} ({one.name}) is no number that can be read without running it."
-
-
-def _bounded(cells: Sequence[Cell]) -> Iterator[Cell]:
-    """The cells of code, as far as their text together stays within bounds."""
-    length = 0
-    for cell in cells:
-        if cell.code:
-            length += len(cell.source)
-            told = f"the notebook has more than {SOURCES:,} characters of code"
-            yield cell if length <= SOURCES else Cell(cell.at, True, "", cell.names, told)
 
 
 # -- the release --------------------------------------------------------------------------------------------------

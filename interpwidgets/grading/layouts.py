@@ -67,6 +67,7 @@ _MOODLE_FLAT = re.compile(  # Moodle puts spaces for the _ of a name, so nobody'
 _AGAIN = re.compile(r"(?P<name>.*?)(?:-(?P<dash>\d{1,2})| ?\((?P<bracket>\d{1,2})\))?(?P<end>(?:\.\w+)*)", re.DOTALL)
 _NBGRADER = frozenset({"submitted", "source", "release", "autograded", "feedback", "solution", "downloaded"})
 _EXPORT = re.compile(r"assignment_\d+_export")
+_CHAPTER = re.compile(r"\d\d?(?:[_ .()-]|$)")  # the beginning of 05_induction_heads.ipynb
 METADATA = "submission_metadata.yml"
 
 
@@ -154,7 +155,14 @@ def is_wrapper(name: str, container: str, below: Sequence[tuple[str, ...]]) -> b
         name.casefold() in (own, "submitted", "submissions")
         or _EXPORT.fullmatch(name) is not None
         or is_class_download(below)
+        or _is_class(below)
     )
+
+
+def _is_class(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether several things stand side by side that are not the chapters of one student."""
+    sent = {parts[0] for parts in paths if parts and re.search(r"\.(?:ipynb|zip)$", parts[-1], re.I)}
+    return len(sent) > 1 and not all(_CHAPTER.match(name) for name in sent)
 
 
 def is_class_download(paths: Sequence[tuple[str, ...]]) -> bool:

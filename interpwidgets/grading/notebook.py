@@ -10,15 +10,15 @@ sentence for the person who sent it; no content raises anything else.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from interpwidgets.course import CourseError
 
-LIMIT = 8_000_000  # bytes of a notebook; chapter 05 with all its outputs has less than a quarter of that
+LIMIT = 8_000_000  # bytes of a notebook; a chapter with all its outputs has 800,000
 CELLS = 2_000
-SOURCE = 200_000  # characters of one cell
+SOURCE, SOURCES = 100_000, 300_000  # characters of one cell of code and of all together; chapter 01 has 25,000
 
 
 TOO_LARGE = (
@@ -61,7 +61,7 @@ def read(data: bytes) -> Notebook:
         found = json.loads(data)
     except (ValueError, RecursionError, MemoryError) as error:
         raise Unreadable(f"The file is not a whole notebook ({_short(error)}): save it and submit it again.") from None
-    return Notebook(tuple(_cell(at, cell) for at, cell in enumerate(_cells(found), 1)))
+    return Notebook(tuple(_bounded(_cell(at, cell) for at, cell in enumerate(_cells(found), 1))))
 
 
 def _cells(found: Any) -> list[Any]:
@@ -86,9 +86,18 @@ def _cell(at: int, cell: Any) -> Cell:
         source = "".join(source)
     if not isinstance(source, str):
         return Cell(at, code, "", tuple(_names(cell)), "its text is no text")
-    if len(source) > SOURCE:
+    if code and len(source) > SOURCE:
         return Cell(at, code, "", tuple(_names(cell)), f"it has more than {SOURCE:,} characters")
     return Cell(at, code, source.replace("\r\n", "\n").replace("\r", "\n"), tuple(_names(cell)))
+
+
+def _bounded(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """The cells as far as their code together stays within bounds; what comes after keeps its place and name."""
+    length = 0
+    for cell in cells:
+        length += len(cell.source) if cell.code else 0
+        told = f"the notebook has more than {SOURCES:,} characters of code"
+        yield Cell(cell.at, True, "", cell.names, told) if cell.code and length > SOURCES else cell
 
 
 def _names(cell: dict[str, Any]) -> Iterator[str]:

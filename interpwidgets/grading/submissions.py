@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interpwidgets.course import CourseError
-from interpwidgets.grading import archives, layouts, manifest, notebook, source
+from interpwidgets.grading import archives, layouts, manifest, notebook
 from interpwidgets.grading.archives import File, Refused, TooLarge
 from interpwidgets.grading.layouts import Owned, Student
 from interpwidgets.grading.notebook import Unreadable
@@ -40,6 +40,7 @@ _BYPRODUCT = re.compile(
 _NOTEBOOK = re.compile(r".*\.ipynb(?:\.txt|\.json)?", re.I | re.DOTALL)
 _ARCHIVE = re.compile(r".*\.(?:zip|tar|tgz|gz|bz2|xz|7z|rar)", re.I | re.DOTALL)
 _CALL = re.compile(r"""\b(?:check|answer|hint|solution)\(\s*["']0?(\d{1,2})\.(\d{1,2}|[A-Z])["']""")
+_GIVES = re.compile(r"^[ \t]*(?:(?:async[ \t]+)?def[ \t]+(\w+)|(\w+)[ \t]*=(?!=))", re.MULTILINE)
 
 
 class SubmissionsError(CourseError, ValueError):
@@ -95,13 +96,11 @@ def survey(path: Path, into: Path) -> Found:
 
 def chapter_of(found: notebook.Notebook) -> str:
     """The chapter of a notebook: that with the most of its exercises in it; else that with its title; else ""."""
+    codes = [cell.source for cell in found.cells if cell.code]
     items = {manifest.sort_of(name)[1] for cell in found.cells for name in cell.names} - {""}
-    items |= {
-        f"{call[1].zfill(2)}.{call[2]}" for cell in found.cells if cell.code for call in _CALL.finditer(cell.source)
-    }
-    for cell in found.cells:
-        for node in source.parsed(cell.source).statements if cell.code else ():
-            items |= {manifest.answers()[name][1] for name in source.bound(node) if name in manifest.answers()}
+    items |= {f"{call[1].zfill(2)}.{call[2]}" for text in codes for call in _CALL.finditer(text)}
+    names = {name[1] or name[2] for text in codes for name in _GIVES.finditer(text)}
+    items |= {item for name, (_, item) in manifest.answers().items() if name in names}
     votes = Counter(item[:2] for item in items if item[:2] in manifest.numbers())
     title = manifest.title_of(found)
     titled = next((number for number in manifest.numbers() if title and manifest.manifest(number).title == title), "")
@@ -183,7 +182,7 @@ class _Search:
                     self._note(file, "left out: it is not among what students submitted")
             below = [_below(file) for file in files if file.parts[0] == "submitted" and len(file.parts) > 1]
             return self._container("submitted", below, deep, login=True)
-        if len(tops) == 1 and not alone and deep < 3:
+        if len(tops) == 1 and not alone and deep < 3 and not login:
             (top,) = tops
             below = [_below(file) for file in files]
             if layouts.of_folder(top) is None and layouts.is_wrapper(top, name, [file.parts for file in below]):
@@ -215,22 +214,24 @@ class _Search:
     def _downloads(self, files: Sequence[File], tops: set[str], alone: Sequence[File]) -> list[tuple[str, list[File]]]:
         """What is inside, if the folder holds nothing but downloads of course systems, folders or zip files."""
         found = []
-        if not tops and not any(_ARCHIVE.fullmatch(file.name) for file in alone):
-            return []
-        for file in alone:
-            if _NOTEBOOK.fullmatch(file.name) or file.trouble or layouts.of_file(file.name):
+        for title, inner in self._within(files, tops, alone):
+            if layouts.of_folder(title) or layouts.of_file(title) or not layouts.is_class_download(_paths(inner)):
                 return []
-            if _ARCHIVE.fullmatch(file.name):
+            found.append((title, inner))
+        return found
+
+    def _within(self, files: Sequence[File], tops: set[str], alone: Sequence[File]) -> Iterator[tuple[str, list[File]]]:
+        """Folders and archives with their files; what is neither, and might be a student's, has none."""
+        for file in alone:
+            if _ARCHIVE.fullmatch(file.name) and not file.trouble:
                 try:
-                    found.append((file.name, list(archives.inner(file))))
+                    yield file.name, list(archives.inner(file))
                 except Refused:
-                    return []
+                    yield file.name, []
+            elif _NOTEBOOK.fullmatch(file.name) or file.trouble:
+                yield file.name, []
         for top in sorted(tops):
-            found.append((top, [_below(file) for file in files if file.parts[0] == top and len(file.parts) > 1]))
-        whole = all(
-            layouts.of_folder(title) is None and layouts.is_class_download(_paths(inner)) for title, inner in found
-        )
-        return found if whole else []
+            yield top, [_below(file) for file in files if file.parts[0] == top and len(file.parts) > 1]
 
     def _gradescope(self, alone: Sequence[File]) -> dict[str, list[Student]]:
         for file in alone:

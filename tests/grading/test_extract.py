@@ -166,7 +166,7 @@ def test_a_deleted_answer_is_missing_not_unstarted() -> None:
     found = taken(changed(STUBS, ex_05_2=None))
     assert found.states["05.2"] == "missing"
     assert found.states["05.3"] == "unstarted"
-    assert "05.2 is not there: no cell defines loss_by_position, and its own is gone." in found.flags
+    assert found.flags == ("No cell defines the answer: 05.2 (loss_by_position).",)
 
 
 def test_the_last_definition_counts() -> None:
@@ -180,7 +180,7 @@ def test_an_untouched_cell_after_the_answer_does_not_take_it_away() -> None:
     found = taken(changed(STUBS, own_words=LOSS))
     assert found.states["05.2"] == "answered"
     assert sum("def loss_by_position" in text for _, text in found.program.cells) == 1
-    assert any("untouched cell after its answer" in flag for flag in found.flags)
+    assert any(flag.startswith("An untouched cell stands after the answer") for flag in found.flags)
 
 
 def test_a_stub_with_another_signature_is_not_started_either() -> None:
@@ -220,6 +220,18 @@ def test_changed_and_missing_checks_and_another_order_are_told() -> None:
     assert "Check cells are gone: 05.4." in said
     assert "Check cells were changed: 05.5." in said
     assert "The answer cells stand in another order than in the course." in said
+
+
+def test_answers_without_anything_of_the_course_around_them_are_told() -> None:
+    kept = [cell for cell in SOLVED["cells"] if cell["metadata"].get("nbgrader", {}).get("solution")]
+    found = taken({**SOLVED, "cells": [{**cell, "id": f"c{at}", "metadata": {}} for at, cell in enumerate(kept)]})
+    assert found.flags == (
+        "No answer stands in a cell that the course gave; answers were found by the names of their functions.",
+        "All check cells are gone.",
+        "All cells of questions are gone.",
+        "All cells of the course are gone.",
+    )
+    assert set(found.states.values()) == {"answered"}
 
 
 def test_a_copied_cell_is_told_and_costs_nothing() -> None:

@@ -220,6 +220,17 @@ def test_one_notebook_alone_is_a_class_of_one(tmp_path: Path) -> None:
     assert people(survey(path, tmp_path / "into")) == [("ada", "05")]
 
 
+@pytest.mark.parametrize("outer", [as_folder, as_zip])
+def test_a_folder_around_the_class_is_no_student(look: Look, outer: Made) -> None:
+    found = look(outer, {"homework five/ada.ipynb": FIVE, "homework five/bob/x.ipynb": TWO})
+    assert people(found) == [("ada", "05"), ("bob", "02")]
+
+
+def test_the_chapters_of_one_student_are_no_class(look: Look) -> None:
+    found = look(as_folder, {"ada/05_induction_heads.ipynb": FIVE, "ada/01.ipynb": ONE, "ada/notes.txt": b""})
+    assert people(found) == [("ada", "01"), ("ada", "05")]
+
+
 # -- which counts -------------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,7 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "zip bomb in a zip file": (lambda: zipped([("a.zip", bomb())]), "an archive within an archive"),
     "zip files in zip files": (lambda: nested(20), "an archive within an archive"),
     "many files": (lambda: many(21_000), "holds 21,000 files"),
+    "many files in an archive within": (lambda: zipped([("a.zip", many(3_000))]), "an archive within an archive"),
     "many large files": (
         lambda: zipped([(f"{n}.ipynb", bytes(7_900_000)) for n in range(10)]),
         "together have more than 64 MB",
