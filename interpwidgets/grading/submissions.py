@@ -171,8 +171,9 @@ class _Search:
 
     # -- whose is it? -----------------------------------------------------------------------------------------------
 
-    def _container(self, name: str, files: Sequence[File], deep: int, login: bool = False) -> None:
+    def _container(self, name: str, files: Sequence[File], deep: int) -> None:
         """Sort the files of a class by student; ``name`` is what the folder or archive is called."""
+        login = name.casefold() == "submitted"  # nbgrader's folder
         files = [file for file in files if self._has_place(file) and not self._byproduct(file)]
         tops = {file.parts[0] for file in files if len(file.parts) > 1}
         alone = [file for file in files if len(file.parts) == 1]
@@ -181,12 +182,12 @@ class _Search:
                 if file.parts[0] != "submitted":
                     self._note(file, "left out: it is not among what students submitted")
             below = [_below(file) for file in files if file.parts[0] == "submitted" and len(file.parts) > 1]
-            return self._container("submitted", below, deep, login=True)
+            return self._container("submitted", below, deep)
         if len(tops) == 1 and not alone and deep < 3 and not login:
             (top,) = tops
             below = [_below(file) for file in files]
             if layouts.of_folder(top) is None and layouts.is_wrapper(top, name, [file.parts for file in below]):
-                return self._container(top, below, deep + 1, login or top.casefold() == "submitted")
+                return self._container(top, below, deep + 1)
         if deep < 3 and (downloads := self._downloads(files, tops, alone)):
             for file in alone:
                 self._note(file, "opened" if _ARCHIVE.fullmatch(file.name) else "left out: it is no notebook")
@@ -195,7 +196,7 @@ class _Search:
             return None
         groups = self._gradescope(alone)
         for file in files:
-            self._give(file, groups, login or name.casefold() == "submitted")
+            self._give(file, groups, login)
         return None
 
     def _has_place(self, file: File) -> bool:

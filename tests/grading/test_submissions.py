@@ -101,6 +101,11 @@ def test_nbgrader(look: Look, made: Made, top: str) -> None:
     assert [one.student.login for one in found.submissions] == ["ada", "bob"]
 
 
+def test_one_student_of_nbgrader_with_several_assignments(tmp_path: Path) -> None:
+    path = as_folder(tmp_path / "submitted", {"ada/ps5/05.ipynb": FIVE, "ada/ps2/02.ipynb": TWO})
+    assert people(survey(path, tmp_path / "into")) == [("ada", "02"), ("ada", "05")]
+
+
 def test_a_whole_course_of_nbgrader(look: Look) -> None:
     tree = {f"{step}/ada/ps5/05.ipynb": FIVE for step in ("submitted", "autograded", "feedback")}
     found = look(as_folder, {**tree, "source/ps5/05.ipynb": FIVE})
