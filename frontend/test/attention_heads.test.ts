@@ -149,3 +149,38 @@ it("a long sentence shows the surroundings of the query and of its strongest key
   expect(windows.has(10) && windows.has(60) && !windows.has(30)).toBe(true);
   expect(shown(new Float32Array(48), 3, true).size).toBe(48);
 });
+
+describe("keys of another text", () => {
+  const wide = { ...meta, tokens: 2, keys: 5, causal: false };
+  const p = fromTile({ layer: 0, head: 0, block: 1, n: 2, columns: 5, packed: false, values: f4(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), where: null }, wide);
+
+  it("make rows of another length than columns", () => {
+    expect([p.n, p.columns, p.tokens, p.keys]).toEqual([2, 5, 2, 5]);
+    expect([...p.peaks]).toEqual([4, 9]);
+    expect(valueAt(p, { query: 1, key: 3 })).toBe(8);
+    expect(cellOf(p, { query: 9, key: 9 })).toEqual({ row: 1, column: 4 });
+    expect([holds(p, { query: 1, key: 4 }), holds(p, { query: 2, key: 0 }), holds(p, { query: 0, key: 5 })]).toEqual([true, false, false]);
+  });
+
+  it("are zoomed by squares that show all queries where these are fewer", () => {
+    expect(around({ query: 1, key: 3 }, 3, 2, 5)).toEqual([0, 2, 3]);
+    expect(around({ query: 1, key: 3 }, 9, 2, 5)).toEqual([0, 0, 5]);
+    expect(squareOf({ query: 0, key: 4 }, { query: 1, key: 4 }, 2, 4, 5)).toEqual([0, 1, 4]);
+    const part = crop(p, [0, 2, 3]);
+    expect([part.n, part.columns, part.top, part.left]).toEqual([2, 3, 0, 2]);
+    expect([...part.values]).toEqual([2, 3, 4, 7, 8, 9]);
+    expect(spotOf(part, 1, 2)).toEqual({ query: 1, key: 4 });
+  });
+
+  it("give thumbnails of that shape", () => {
+    const all = thumbs(u1([...Array(10).fill(0), ...Array(9).fill(0), 255], [1, 2, 2, 5]));
+    const mean = fromThumb(all, { layer: 0, head: null }, wide, decoder(wide));
+    expect([mean.n, mean.columns, valueAt(mean, { query: 1, key: 4 })]).toEqual([2, 5, 1]);
+  });
+
+  it("have a sentence without the query", () => {
+    const values = new Float32Array(100);
+    values[10] = 0.9;
+    expect(shown(values, null, false).has(10) && !shown(values, null, false).has(60)).toBe(true);
+  });
+});

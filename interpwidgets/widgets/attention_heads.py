@@ -277,10 +277,11 @@ class AttentionHeads(PromptWidget):
         picture of Pillow is one); or what the model itself takes, ``pixel_values`` [1, channel, height, width].
         ``processor``: how the image becomes that, an image processor of the transformers library; by default it is
         resized to the model's size and normalised to -1 .. 1, as ViT wants it. The options are those of
-        `AttentionHeads`. The first token on show is [CLS] if there is one. Raises `ValueError`.
+        `AttentionHeads`; unless given, the first token is on show, which is [CLS] in most models, and colours go to the
+        largest number of each row. Raises `ValueError`.
         """
         found = _image_attention(model, image, processor)
-        widget = cls(found.tokens, found.patterns, **{"query": 0, **options})
+        widget = cls(found.tokens, found.patterns, **{"query": 0, "scale": "row", **options})
         rows, columns = found.grid
         widget._image = {"png": png(found.picture), "rows": rows, "columns": columns}
         widget._say(_short_name(found.name))
@@ -591,6 +592,7 @@ class AttentionHeads(PromptWidget):
         chosen = _Choice(self.layer, self.head, self.query, self.key)
         if "query" not in self._from_page:
             self._left[change["old"]] = chosen
+        if "query" not in self._from_page or not _there(self._patterns, chosen):
             chosen = self._left.get(self.attention) or _first_choice(self._patterns, None, None, None, None)
         state = self._state(self.attention, chosen, self._meta["model"])
         with self._shown_at_once():
@@ -834,6 +836,11 @@ def _position(name: str, value: Any, patterns: Patterns) -> int:
     size = {"layer": patterns.n_layers, "head": patterns.n_heads, "key": patterns.n_keys}.get(name, patterns.n_tokens)
     things = {"layer": "layers", "head": "heads in a layer"}.get(name, "tokens")
     return existing(name, value, size, things)
+
+
+def _there(patterns: Patterns, choice: _Choice) -> bool:
+    sizes = (patterns.n_layers, patterns.n_heads, patterns.n_tokens, patterns.n_keys)
+    return all(at is None or at < size for at, size in zip(choice, sizes, strict=True))
 
 
 def _first_choice(

@@ -7,8 +7,11 @@ const SMALLEST = 4;
 const FAR = 5; // pixels from which on a press is a drag and no click
 
 /** What a screen reader hears. */
-export const zoomSentence = (zoom: Zoom | null): string =>
-  zoom ? `zoomed to queries ${zoom[0]} to ${zoom[0] + zoom[2] - 1}, keys ${zoom[1]} to ${zoom[1] + zoom[2] - 1}` : "the whole map";
+export function zoomSentence(zoom: Zoom | null, { tokens, keys }: { tokens: number; keys: number }): string {
+  if (!zoom) return "the whole map";
+  const [query, key, size] = zoom;
+  return `zoomed to queries ${query} to ${Math.min(tokens, query + size) - 1}, keys ${key} to ${Math.min(keys, key + size) - 1}`;
+}
 
 const longest = (view: View): number => Math.max(view.meta().tokens, keysOf(view.meta()));
 
@@ -16,7 +19,7 @@ const longest = (view: View): number => Math.max(view.meta().tokens, keysOf(view
 export function show(view: View, zoom: Zoom | null, say: (text: string) => void): void {
   const whole = !zoom || zoom[2] >= longest(view);
   view.zoom.set(whole ? null : zoom);
-  say(zoomSentence(whole ? null : zoom));
+  say(zoomSentence(whole ? null : zoom, view.pattern()));
 }
 
 /** Half or twice as many tokens round the chosen pair. */

@@ -103,8 +103,10 @@ export function mapPanel(view: View, size: Read<MapSize>, say: (text: string) =>
   // the map keeps its size while only the thumbnail of a head is known: its cells are larger then
   const sized = scope.computed(() => {
     const { n, columns } = view.shown();
-    const { width, height } = size();
-    const cell = Math.min(width / columns, height / n);
+    const { width, height, gutter } = size();
+    // a part of a flat map may grow taller than the whole, one of a narrow map wider
+    const [across, down] = view.zoom() && width !== height ? [Math.max(width, 300 - gutter), Math.max(width, height)] : [width, height];
+    const cell = Math.min(across / columns, down / n);
     return { ...size(), cell, width: cell * columns, height: cell * n, slanted: cell >= 15 };
   });
   const painted = scope.computed(() => paint(view.shown(), view.scale(), view.meta(), view.ramp()));
