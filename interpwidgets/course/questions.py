@@ -77,7 +77,7 @@ def _number(question: Question, given: Any) -> Asked:
     unit = f", in {question.unit}" if question.unit else ""
     try:
         value = math.nan if isinstance(given, (bool, str)) else float(given)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         example = f'answer("{question.id}", 1.5)'

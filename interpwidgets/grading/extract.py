@@ -129,19 +129,24 @@ class _Work:
         return found
 
     def _kept(self) -> dict[int, list[ast.stmt]]:
-        """What may run of each cell: no untouched stub of something that is answered, no constant made of what is
-        not there."""
-        answered = {name for name, places in self.defined.items() if any(begun for *_, begun in places)}
-        stubs = {id(node) for name in answered for _, node, begun in self.defined[name] if not begun}
+        """What may run of each cell; no untouched stub of what is answered, no constant made of what is not there."""
         known = set(dir(builtins)) | {name for node in _given_nodes(self.released) for name in source.bound(node)}
         kept: dict[int, list[ast.stmt]] = {}
         for one in self.cells:
             kept[one.cell.at] = []
             for node in one.code.statements:
-                if source.is_plain(node) and id(node) not in stubs and _can_run(node, known):
+                if source.is_plain(node) and _can_run(node, known):
                     known.update(source.bound(node))
                     kept[one.cell.at].append(node)
-        return kept
+        runs = {id(node) for nodes in kept.values() for node in nodes}
+        stubs = {
+            id(node)
+            for places in self.defined.values()
+            if any(begun and id(other) in runs for _, other, begun in places)
+            for _, node, begun in places
+            if not begun
+        }
+        return {at: [node for node in nodes if id(node) not in stubs] for at, nodes in kept.items()}
 
     # -- what comes out ---------------------------------------------------------------------------------------------
 
@@ -158,7 +163,7 @@ class _Work:
         """Whether each exercise is answered, not begun, or nowhere to be found."""
         found: dict[str, State] = {}
         for name, item in self.exercises.items():
-            begun = [begun for *_, begun in self.defined.get(name, ())]
+            begun = [begun for _, node, begun in self.defined.get(name, ()) if id(node) in self.runs or not begun]
             found[item] = "answered" if any(begun) else "unstarted" if begun else "missing"
         return found
 
@@ -189,6 +194,7 @@ class _Work:
                     *self._nested(),
                     *self._hidden_imports(),
                     *self._notebook_names(),
+                    *self._names_of_nothing(),
                     *self._unclear_replies(),
                 ]
             )
@@ -297,6 +303,13 @@ class _Work:
                     f"{item} uses {used}, which {made[used].name} makes when it runs: "
                     "only imports, definitions and constants are graded."
                 )
+
+    def _names_of_nothing(self) -> Iterator[str]:
+        for name, item in self.exercises.items():
+            for one, node, begun in self.defined.get(name, ()):
+                if begun and id(node) not in self.runs:
+                    where = one.name.capitalize()
+                    yield f"{where} calls something {name} ({item}) that no import or definition before it makes."
 
     def _unclear_replies(self) -> Iterator[str]:
         last = {item: (value, one) for item, value, one in self._replies()}
@@ -422,15 +435,17 @@ def _is_dots(node: ast.expr) -> bool:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal, or arithmetic and logarithms of numbers; None for all that would have to run."""
+    """A number or a text, or arithmetic and logarithms of numbers; None for all that would have to run."""
     try:
-        return ast.literal_eval(node)
+        value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        pass
-    try:
-        return _number(node)
-    except (ValueError, ArithmeticError, RecursionError):
-        return None
+        try:
+            return _number(node)
+        except (ValueError, ArithmeticError, RecursionError):
+            return None
+    if isinstance(value, str):
+        return printable(value)
+    return value if isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53) else None
 
 
 _STEPS: dict[type[ast.operator], Callable[[float, float], float]] = {

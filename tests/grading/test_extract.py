@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from interpwidgets.course import registry
 from interpwidgets.course.chapters import find
+from interpwidgets.course.questions import judged
 from interpwidgets.grading import source
 from interpwidgets.grading.extract import Extracted, extract
 
@@ -246,6 +247,13 @@ def test_playing_with_the_cells_that_ask_for_it_is_not_told() -> None:
     assert taken(changed(SOLVED, own_words='MY_WORDS = "fire"', model='MODEL = "gpt2"')).flags == ()
 
 
+def test_a_name_for_what_is_not_there_is_told_and_answers_nothing() -> None:
+    found = taken(code("loss_by_position = mine", "def mine(a, b):\n    return a"))
+    assert found.states["05.2"] == "missing"
+    assert any("calls something loss_by_position (05.2) that no import" in flag for flag in found.flags)
+    assert taken(changed(STUBS, own_words="loss_by_position = mine")).states["05.2"] == "unstarted"
+
+
 def test_flags_stay_few_short_and_printable() -> None:
     found = taken(code(*(f"\x1b[31m{n} (" for n in range(500)), "if 1:\n    def " + "x" * 5000 + "(): pass"))
     assert len(found.flags) == 41
@@ -280,6 +288,13 @@ def test_flags_stay_few_short_and_printable() -> None:
         ('answer("05.A", *[2])', None),
         ('answer(**{"name": "05.A", "given": 2})', None),
         ('# answer("05.A", 2)', None),
+        ('answer("05.A", True)', True),
+        ('answer("05.A", 0x' + "f" * 9000 + ")", None),
+        ('answer("05.A", 1' + "0" * 400 + ")", None),
+        ('answer("05.A", 1e999)', float("inf")),
+        ('answer("05.A", [[1]])', None),
+        ('answer("05.A", 2j)', None),
+        ('answer("05.A", "\\ud800\\x1b")', "\ufffd\ufffd"),
     ],
 )
 def test_the_last_literal_reply_counts_and_nothing_is_run(text: str, value: Any) -> None:
@@ -290,6 +305,11 @@ def test_a_reply_that_would_have_to_run_is_told() -> None:
     assert "The reply to 05.A (cell 1) is no number that can be read without running it." in flags_of(
         'answer("05.A", late_loss["attn2l"])'
     )
+
+
+def test_a_number_out_of_all_measure_is_told_what_is_asked() -> None:
+    (question,) = [one for one in CHAPTER.questions if one.id == "05.A"]
+    assert "The answer is a number" in judged(question, 10**400).said
 
 
 # -- whatever the bytes are ---------------------------------------------------------------------------------------
