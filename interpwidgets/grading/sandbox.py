@@ -86,7 +86,7 @@ class Lost(Exception):
 
 @dataclass
 class Usage:
-    """What all sessions of a room have used: CPU seconds of the children, and the largest memory of one, in bytes."""
+    """What all sessions of a room have used: CPU seconds of children and keepers, and the largest memory of one, in bytes."""
 
     sessions: int = 0
     cpu: float = 0.0
