@@ -68,6 +68,18 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(pixels * 255.0 if real or pixels.dtype.kind == "b" else pixels).astype(np.uint8)
 
 
+def small(pixels: NDArray[np.uint8], most: int = 224) -> NDArray[np.uint8]:
+    """[height, width, 3] with at most ``most`` pixels per side, each the mean of as many as fall together."""
+    block = -(-max(pixels.shape[:2]) // most)
+    if block == 1:
+        return pixels
+    starts = [np.arange(0, n, block) for n in pixels.shape[:2]]
+    sums = np.add.reduceat(np.add.reduceat(pixels, starts[0], axis=0, dtype=np.uint64), starts[1], axis=1)
+    counts = [np.diff(at, append=n) for at, n in zip(starts, pixels.shape[:2], strict=True)]
+    found: NDArray[np.uint8] = np.rint(sums / (counts[0][:, None] * counts[1])[..., None]).astype(np.uint8)
+    return found
+
+
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """[height, width, 3] as a PNG (RFC 2083: each row behind the number of its filter, here none)."""
     height, width, _ = pixels.shape

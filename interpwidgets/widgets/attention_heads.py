@@ -30,6 +30,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from operator import index
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -38,30 +39,33 @@ import numpy as np
 import traitlets as t
 from numpy.typing import NDArray
 
-from interpwidgets.widgets._arrays import InputError, read_tokens, shape_text, spelled, to_numpy
+from interpwidgets.widgets._arrays import InputError, read_tokens, shape_text, spelled
 from interpwidgets.widgets._atlas import atlas_png
 from interpwidgets.widgets._base import Array
-from interpwidgets.widgets._choice import THEMES, Index, SelectionError, count, csv_cell, existing, listed, one_of
+from interpwidgets.widgets._choice import THEMES, Index, SelectionError, count, csv_cell, one_of
 from interpwidgets.widgets._comparison import difference, distance, mean
+from interpwidgets.widgets._heads import (
+    Choice,
+    crossing,
+    first_choice,
+    kv_heads,
+    of_kind,
+    own_scores,
+    position,
+    row_notice,
+    square,
+    there,
+    tile_for,
+    window_for,
+)
 from interpwidgets.widgets._patterns import Map, Patterns
-from interpwidgets.widgets._picture import png, read_image
+from interpwidgets.widgets._picture import AXES, png, read_image, small
 from interpwidgets.widgets._prompt import READY, PromptWidget, checked_prompt, error_state
 
-INDUCTION = 0.2  # from this score on, the widget opens on the strongest induction head
-LISTED = 3  # heads that a notice names; the page marks the others
-MARKED = 400  # heads that a notice marks at most
 KEPT_ABOVE = 64_000_000  # numbers of all patterns (256 MB) above which they are computed when they are looked at
 STEP = 0.1  # seconds for which thumbnails are computed before the page is heard again
-SMALLEST_ZOOM = 2
 
 SCALES = ("linear", "row", "log")
-
-
-class _Choice(NamedTuple):
-    layer: int
-    head: int | None
-    query: int
-    key: int
 
 
 _Wanted = tuple[int | None, int | None, int | None, int | None]  # layer, head, query, key, as far as they are named
@@ -106,7 +110,9 @@ class AttentionHeads(PromptWidget):
     ``__array__`` or DLPack, or nested lists; [layer, head, query, key], [head, query, key] for one layer, a list of one
     array per layer (``outputs.attentions``), or [layer, 1, head, query, key]. They are not copied: do not write into
     them later. ``key_tokens``: the tokens of the keys where these are another text, as in cross attention; then the
-    patterns need not be square.
+    patterns need not be square. ``image``: the picture of which the last tokens are the patches, row by row, as
+    `from_image` takes it; ``grid``: rows and columns of patches, unless they are a square of nearly as many as there
+    are tokens.
 
     ``layer``, ``head``, ``query``, ``key``: what is chosen first; counted from 0, negative numbers from the end. By
     default the strongest induction head if its score is at least 0.2, else layer 0 head 0 (a layer alone shows the mean
@@ -169,6 +175,8 @@ class AttentionHeads(PromptWidget):
         patterns: Any,
         *,
         key_tokens: Sequence[str] | None = None,
+        image: Any = None,
+        grid: tuple[int, int] | None = None,
         layer: int | None = None,
         head: int | None = None,
         query: int | None = None,
@@ -186,24 +194,25 @@ class AttentionHeads(PromptWidget):
         tokens = read_tokens(tokens)
         keys = None if key_tokens is None else read_tokens(key_tokens)
         read = patterns if isinstance(patterns, Patterns) else Patterns.of(tokens, patterns, keys)
-        groups = _kv_heads(n_kv_heads, read.n_heads)
-        reading = _Reading(tokens, keys, read, groups, _own_scores(scores or {}, read))
+        groups = kv_heads(n_kv_heads, read.n_heads)
+        reading = _Reading(tokens, keys, read, groups, own_scores(scores or {}, read))
         options = {"title": title, "caption": caption, "sort": sort, "bar": bar, "scale": scale, "theme": theme}
-        self._begin({"": reading}, "", (layer, head, query, key), normalized, **options)
+        picture = None if image is None else _picture(image, grid, reading)
+        self._begin({"": reading}, "", (layer, head, query, key), normalized, _image=picture, **options)
 
     _png: tuple[Any, bytes | None] = (None, None)
     _beside: _Other | None = None
     _note = _name = ""
     _target: str | None = None
     _readings: dict[str, _Reading]
-    _left: dict[str, _Choice]  # what was chosen in a kind of attention that is not on show
+    _left: dict[str, Choice]  # what was chosen in a kind of attention that is not on show
     _normalized: bool
 
     def _begin(
         self, readings: dict[str, _Reading], kind: str, wanted: _Wanted, normalized: bool, **traits: Any
     ) -> None:
         self._readings, self._left, self._normalized = readings, {}, normalized
-        choice = _first_choice(readings[kind].patterns, *wanted)
+        choice = first_choice(readings[kind].patterns, *wanted)
         if traits["bar"] == "induction" and "induction" not in self._names():
             traits["bar"] = "none"
         self._showing = True  # there is nothing to compute for what is chosen first
@@ -277,13 +286,14 @@ class AttentionHeads(PromptWidget):
         picture of Pillow is one); or what the model itself takes, ``pixel_values`` [1, channel, height, width].
         ``processor``: how the image becomes that, an image processor of the transformers library; by default it is
         resized to the model's size and normalised to -1 .. 1, as ViT wants it. The options are those of
-        `AttentionHeads`; unless given, the first token is on show, which is [CLS] in most models, and colours go to the
-        largest number of each row. Raises `ValueError`.
+        `AttentionHeads`; unless given, the first token is on show, which is [CLS] in most models, bars say how much
+        goes to it, and colours go to the largest number of each row. Raises `ValueError`.
         """
         found = _image_attention(model, image, processor)
-        widget = cls(found.tokens, found.patterns, **{"query": 0, "scale": "row", **options})
-        rows, columns = found.grid
-        widget._image = {"png": png(found.picture), "rows": rows, "columns": columns}
+        fixed = {"image": found.picture, "grid": found.grid}
+        widget = cls(
+            found.tokens, found.patterns, **{"query": 0, "scale": "row", "bar": "first token", **options, **fixed}
+        )
         widget._say(_short_name(found.name))
         return widget
 
@@ -378,7 +388,7 @@ class AttentionHeads(PromptWidget):
         same_cells = (patterns.n_tokens, patterns.n_keys) == (own.n_tokens, own.n_keys)
         self._beside = _Other(patterns, same_heads, same_cells)
         layer, head = (self.layer, self.head) if same_heads else (None, None)
-        choice = _first_choice(patterns, layer, head, None, None)
+        choice = first_choice(patterns, layer, head, None, None)
         with self.hold_sync():
             self._other_layer, self._other_head, self._other_query, self._other_key = choice
             self._other = {
@@ -406,7 +416,7 @@ class AttentionHeads(PromptWidget):
         """The scores of any kind of attention."""
         return list(dict.fromkeys(name for reading in self._readings.values() for name in reading.scores))
 
-    def _state(self, kind: str, choice: _Choice, model: str) -> dict[str, Any]:
+    def _state(self, kind: str, choice: Choice, model: str) -> dict[str, Any]:
         """Every trait that depends on the patterns."""
         reading = self._readings[kind]
         patterns, several = reading.patterns, len(self._readings) > 1
@@ -416,12 +426,12 @@ class AttentionHeads(PromptWidget):
             "key_tokens": reading.key_tokens or [],
             "_meta": self._described(reading, model),
             "_thumbs": None if several else patterns.thumbs,
-            "_tile": _of_kind(kind, patterns.tile(choice.layer, choice.head)),
+            "_tile": of_kind(kind, patterns.tile(choice.layer, choice.head)),
             "_window": None,
             "zoom": None,
             "_score_names": list(reading.scores),
             "_score_values": None if several else _stacked(reading),
-            "_notice": _row_notice(patterns) if self._normalized else None,
+            "_notice": row_notice(patterns) if self._normalized else None,
             "_status": _filling(patterns),
         }
         return {**own, "_kinds": [self._kind_state(name, model) for name in self._readings]} if several else own
@@ -429,13 +439,13 @@ class AttentionHeads(PromptWidget):
     def _kind_state(self, kind: str, model: str) -> dict[str, Any]:
         """What the page needs to show a kind of attention that it may turn to later, with or without a kernel."""
         reading = self._readings[kind]
-        first = _first_choice(reading.patterns, None, None, None, None)
+        first = first_choice(reading.patterns, None, None, None, None)
         return {
             "name": kind,
             **self._wire(reading),
             "_meta": self._described(reading, model),
-            "_notice": _row_notice(reading.patterns) if self._normalized else None,
-            "_tile": _of_kind(kind, reading.patterns.tile(first.layer, first.head)),
+            "_notice": row_notice(reading.patterns) if self._normalized else None,
+            "_tile": of_kind(kind, reading.patterns.tile(first.layer, first.head)),
             "choice": first._asdict(),
         }
 
@@ -443,9 +453,9 @@ class AttentionHeads(PromptWidget):
         return {
             "tokens": reading.tokens,
             "key_tokens": reading.key_tokens or [],
-            "_thumbs": _crossing(reading.patterns.thumbs),
+            "_thumbs": crossing(reading.patterns.thumbs),
             "_score_names": list(reading.scores),
-            "_score_values": _crossing(_stacked(reading)),
+            "_score_values": crossing(_stacked(reading)),
         }
 
     def _described(self, reading: _Reading, model: str) -> dict[str, Any]:
@@ -505,7 +515,7 @@ class AttentionHeads(PromptWidget):
             self._meta = {**self._meta, "vmax": patterns.vmax}
             self._thumbs = patterns.thumbs
             self._score_values = _stacked(self._reading)
-            self._notice = _row_notice(patterns) if self._normalized and patterns.complete else None
+            self._notice = row_notice(patterns) if self._normalized and patterns.complete else None
             self._status = _filling(patterns)
 
     # -- what is on the screen --------------------------------------------------------------------------------
@@ -566,17 +576,17 @@ class AttentionHeads(PromptWidget):
     @t.validate("layer", "head", "query", "key")
     def _exists(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
-        return None if value is None else _position(name, value, self._patterns)
+        return None if value is None else position(name, value, self._patterns)
 
     @t.validate("_other_layer", "_other_head", "_other_query", "_other_key")
     def _exists_beside(self, proposal: Any) -> Any:
         name, value = proposal.trait.name.removeprefix("_other_"), proposal.value
-        return None if value is None or self._beside is None else _position(name, value, self._beside.patterns)
+        return None if value is None or self._beside is None else position(name, value, self._beside.patterns)
 
     @t.validate("zoom", "_other_zoom")
     def _inside(self, proposal: Any) -> Any:
         beside = self._beside if proposal.trait.name == "_other_zoom" else None
-        return _square(proposal.value, beside.patterns if beside else self._patterns)
+        return square(proposal.value, beside.patterns if beside else self._patterns)
 
     @t.validate("attention")
     def _has_kind(self, proposal: Any) -> Any:
@@ -589,11 +599,11 @@ class AttentionHeads(PromptWidget):
         """Show another kind: what was chosen in it before, unless the page has chosen."""
         if self._showing:
             return
-        chosen = _Choice(self.layer, self.head, self.query, self.key)
+        chosen = Choice(self.layer, self.head, self.query, self.key)
         if "query" not in self._from_page:
             self._left[change["old"]] = chosen
-        if "query" not in self._from_page or not _there(self._patterns, chosen):
-            chosen = self._left.get(self.attention) or _first_choice(self._patterns, None, None, None, None)
+        if "query" not in self._from_page or not there(self._patterns, chosen):
+            chosen = self._left.get(self.attention) or first_choice(self._patterns, None, None, None, None)
         state = self._state(self.attention, chosen, self._meta["model"])
         with self._shown_at_once():
             for name in state.keys() - {"_kinds"}:
@@ -630,12 +640,12 @@ class AttentionHeads(PromptWidget):
     def _show_head(self) -> None:
         """Send the numbers of what is chosen, as far as they are not on the page yet."""
         place = self.layer, self.head
-        self._tile = _tile_for(self._patterns, place, self._tile, self.attention)
-        self._window = _window_for(self._patterns, place, self.zoom, self._window, self.attention)
+        self._tile = tile_for(self._patterns, place, self._tile, self.attention)
+        self._window = window_for(self._patterns, place, self.zoom, self._window, self.attention)
         if self._beside:
             place, zoom = self._other_place(), self.zoom if self._beside.cells_shared else self._other_zoom
-            self._other_tile = _tile_for(self._beside.patterns, place, self._other_tile)
-            self._other_window = _window_for(self._beside.patterns, place, zoom, self._other_window)
+            self._other_tile = tile_for(self._beside.patterns, place, self._other_tile)
+            self._other_window = window_for(self._beside.patterns, place, zoom, self._other_window)
 
     def _other_place(self) -> tuple[int, int | None]:
         shared = self._beside is not None and self._beside.heads_shared
@@ -676,14 +686,28 @@ class AttentionHeads(PromptWidget):
         finally:
             self._fill()
 
-    def _kept_choice(self, before: Patterns) -> _Choice:
+    def _kept_choice(self, before: Patterns) -> Choice:
         """The same head; the same query and key, unless it was the last token or there is no such token any more."""
         now = self._patterns
         layer = min(self.layer, now.n_layers - 1)
         head = None if self.head is None else min(self.head, now.n_heads - 1)
         if self.query == before.n_tokens - 1 or self.query >= now.n_tokens or self.key >= now.n_keys:
-            return _first_choice(now, layer, head, None, None)
-        return _Choice(layer, head, self.query, self.key)
+            return first_choice(now, layer, head, None, None)
+        return Choice(layer, head, self.query, self.key)
+
+    @property
+    def target(self) -> str | None:
+        """What the decoder was asked to say, None where it answers itself; set it to run the model again."""
+        return self._target
+
+    @target.setter
+    def target(self, text: str | None) -> None:
+        if len(self._readings) == 1:
+            raise InputError("There is no decoder that would say a target.")
+        with self._at_work(self._work, shown=True):
+            run = _run(self._model, self.prompt, self._tokenizer, text, None)
+        self._target = text
+        self._show(self.prompt, run)
 
     # -- to other tools ---------------------------------------------------------------------------------------
 
@@ -717,7 +741,7 @@ class AttentionHeads(PromptWidget):
             )
         from interpwidgets.widgets._circuitsvis import circuitsvis_html
 
-        chosen = self.layer if layer is None else _position("layer", layer, self._patterns)
+        chosen = self.layer if layer is None else position("layer", layer, self._patterns)
         heads = [self._patterns.head(chosen, head) for head in range(self._patterns.n_heads)]
         return circuitsvis_html(self.tokens, np.stack(heads))
 
@@ -764,6 +788,28 @@ def _read_kinds(given: Mapping[str, tuple[list[str], list[str] | None, Any]]) ->
             raise InputError(f"{name}: {error.title}", error.rows, error.advice) from None
         found[name] = _Reading(tokens, keys, patterns, patterns.n_heads, {})
     return found
+
+
+def _picture(image: Any, grid: tuple[int, int] | None, reading: _Reading) -> dict[str, Any]:
+    """The image as the page reads it, checked against the number of tokens."""
+    n = reading.patterns.n_tokens
+    try:
+        rows, columns = (index(side) for side in grid or (isqrt(n), isqrt(n)))
+    except (TypeError, ValueError):
+        raise InputError(
+            "grid is no pair.", [("expected", "rows and columns of patches"), ("got", repr(grid))]
+        ) from None
+    if min(rows, columns) < 1 or rows * columns > n or reading.key_tokens is not None:
+        got = f"{count(n, 'token')}" if reading.key_tokens is None else "tokens and key_tokens"
+        raise InputError(
+            f"{rows} × {columns} patches do not fit the tokens.",
+            [("expected", "a token for each patch, the patches last"), ("got", got)],
+            "Say how many rows and columns of patches there are: grid=(14, 14).",
+        )
+    pixels = read_image(image)
+    if pixels.ndim == 4:
+        raise InputError("This is no picture.", [("expected", AXES), ("got", shape_text(pixels.shape))])
+    return {"png": png(small(pixels)), "rows": rows, "columns": columns}
 
 
 def _image_attention(model: Any, image: Any, processor: Any) -> Any:
@@ -828,158 +874,10 @@ def _cut(text: str, at: int, most: int = 40) -> str:
     return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
 
 
-# -- the choice -----------------------------------------------------------------------------------------------
-
-
-def _position(name: str, value: Any, patterns: Patterns) -> int:
-    """The index, counted from 0; raises `SelectionError` where there is none."""
-    size = {"layer": patterns.n_layers, "head": patterns.n_heads, "key": patterns.n_keys}.get(name, patterns.n_tokens)
-    things = {"layer": "layers", "head": "heads in a layer"}.get(name, "tokens")
-    return existing(name, value, size, things)
-
-
-def _there(patterns: Patterns, choice: _Choice) -> bool:
-    sizes = (patterns.n_layers, patterns.n_heads, patterns.n_tokens, patterns.n_keys)
-    return all(at is None or at < size for at, size in zip(choice, sizes, strict=True))
-
-
-def _first_choice(
-    patterns: Patterns, layer: int | None, head: int | None, query: int | None, key: int | None
-) -> _Choice:
-    if layer is None and head is None:
-        induction = patterns.scores.get("induction", np.zeros((1, 1)))
-        best = np.unravel_index(int(induction.argmax()), induction.shape)
-        layer, head = (int(best[0]), int(best[1])) if induction[best] >= INDUCTION else (0, 0)
-    layer = _position("layer", layer or 0, patterns)
-    head = None if head is None else _position("head", head, patterns)
-    query = _position("query", -1 if query is None else query, patterns)
-    if key is None:
-        key = int(np.abs(patterns.row(layer, head, query)).argmax())
-    return _Choice(layer, head, query, _position("key", key, patterns))
-
-
-def _square(value: Any, patterns: Patterns) -> list[int] | None:
-    """A part of the map, its first query, first key and size; None where it is the whole.
-
-    A part that is larger than there are queries, or keys, shows all of these.
-    """
-    if value is None:
-        return None
-    try:
-        query, key, size = (index(number) for number in value)
-    except (TypeError, ValueError):
-        query = key = size = -1
-    ends = [first + min(size, n) <= n for first, n in ((query, patterns.n_tokens), (key, patterns.n_keys))]
-    if not (query >= 0 <= key and SMALLEST_ZOOM <= size <= patterns.longest and all(ends)):
-        raise SelectionError(
-            "There is no such part of the map.",
-            [
-                (
-                    "expected",
-                    f"first query, first key and size, at least {SMALLEST_ZOOM}, within {patterns.longest} tokens",
-                ),
-                ("got", repr(value)),
-            ],
-        )
-    return None if size == patterns.longest else [query, key, size]
-
-
-def _kv_heads(n_kv_heads: int | None, n_heads: int) -> int:
-    if n_kv_heads is None:
-        return n_heads
-    divisors = [n for n in range(1, n_heads + 1) if n_heads % n == 0]
-    if n_kv_heads not in divisors:
-        raise InputError(
-            f"{count(n_heads, 'head')} cannot share {n_kv_heads} key-value heads equally.",
-            [("expected", f"n_kv_heads that divides {n_heads} ({listed(divisors)})"), ("got", str(n_kv_heads))],
-        )
-    return int(n_kv_heads)
-
-
-def _own_scores(scores: Mapping[str, Any], patterns: Patterns) -> dict[str, NDArray[np.float32]]:
-    expected = (patterns.n_layers, patterns.n_heads)
-    own = {}
-    for name, given in scores.items():
-        if not isinstance(name, str) or name in ("", "layer", "none"):
-            raise InputError(
-                f"A score cannot be called {name!r}.", [("expected", 'a name other than "layer" and "none"')]
-            )
-        values = to_numpy(given, f"scores[{name!r}]", "[layer, head]")[0].astype(np.float32)
-        if values.shape != expected or not np.isfinite(values).all():
-            numbers = "" if values.shape != expected else " with numbers that are not finite"
-            raise InputError(
-                f"The score {name!r} does not fit the patterns.",
-                [
-                    ("expected", f"{shape_text(expected)}, a finite number for each head [layer, head]"),
-                    ("got", shape_text(values.shape) + numbers),
-                ],
-            )
-        own[spelled(name)] = values
-    return own
-
-
-def _row_notice(patterns: Patterns) -> dict[str, Any] | None:
-    """Which heads have rows that do not sum to one, and how far off they are."""
-    heads = patterns.uneven()
-    if not heads:
-        return None
-    named = [_named(patterns, *place) for place in heads[:LISTED]]
-    rest = len(heads) - len(named)
-    which = ", ".join(named) + (f" and {rest} more" if rest else "")
-    return {
-        "title": f"Rows do not sum to one in {count(len(heads), 'head')}.",
-        "text": f"{which}. This is usual for attention sinks, differences and bfloat16.",
-        "hint": "Silence with normalized=False",
-        "heads": [list(place) for place in heads[:MARKED]],
-    }
-
-
-def _named(patterns: Patterns, layer: int, head: int) -> str:
-    low, high = (f"{round(value, 3) + 0:.3g}".replace("-", "−") for value in patterns.row_sums[layer, head])
-    return f"L{layer} H{head} ({low})" if low == high else f"L{layer} H{head} ({low} to {high})"
-
-
 # -- words and wires ------------------------------------------------------------------------------------------
-
-
-def _crossing(array: NDArray[Any]) -> dict[str, Any]:
-    """An array as `Array` sends it, for use inside a dictionary."""
-    return {"data": array.tobytes(), "dtype": array.dtype.str[1:], "shape": list(array.shape)}
 
 
 def _stacked(reading: _Reading) -> NDArray[np.float32]:
     """[score, layer, head]"""
     scores, patterns = reading.scores, reading.patterns
     return np.stack(list(scores.values())) if scores else np.zeros((0, patterns.n_layers, patterns.n_heads), np.float32)
-
-
-def _of_kind(kind: str, tile: dict[str, Any]) -> dict[str, Any]:
-    return {**_crossing_tile(tile), "attention": kind}
-
-
-def _crossing_tile(tile: dict[str, Any]) -> dict[str, Any]:
-    where = tile["where"]
-    return {**tile, "values": _crossing(tile["values"]), "where": None if where is None else _crossing(where)}
-
-
-def _tile_for(
-    patterns: Patterns, place: tuple[int, int | None], tile: dict[str, Any] | None, kind: str = ""
-) -> dict[str, Any]:
-    if tile and (tile["layer"], tile["head"], tile["attention"]) == (*place, kind):
-        return tile
-    return _of_kind(kind, patterns.tile(*place))
-
-
-def _window_for(
-    patterns: Patterns,
-    place: tuple[int, int | None],
-    zoom: list[int] | None,
-    window: dict[str, Any] | None,
-    kind: str = "",
-) -> dict[str, Any] | None:
-    """The zoomed part of a head, where the page knows it by blocks only."""
-    if zoom is None or patterns.tile_block == 1:
-        return None
-    if window and (window["layer"], window["head"], window["zoom"], window["attention"]) == (*place, zoom, kind):
-        return window
-    return _of_kind(kind, patterns.window(*place, zoom))

@@ -36,11 +36,10 @@ ROWS, COLUMNS = 4, 6
 PATCHES = attention(25, 25, layers=3, heads=4, seed=3)
 
 
-def image(picture: bytes | None = None, **options: Any) -> AttentionHeads:
+def image(pixels: Any = PIXELS, **options: Any) -> AttentionHeads:
     tokens = ["[CLS]", *(f"{row},{column}" for row in range(ROWS) for column in range(COLUMNS))]
-    heads = AttentionHeads(tokens, PATCHES, **{"layer": 1, "head": 2, "query": 0, "scale": "row", **options})
-    heads._image = {"png": picture or png(PIXELS), "rows": ROWS, "columns": COLUMNS}
-    return heads
+    fixed = {"image": pixels, "grid": (ROWS, COLUMNS), "layer": 1, "head": 2, "query": 0, "scale": "row"}
+    return AttentionHeads(tokens, PATCHES, **{**fixed, **options})
 
 
 def cell(figure: Any, row: int, column: int) -> dict[str, float]:
@@ -229,11 +228,11 @@ def test_a_view_that_is_removed_hears_nothing_more(bridge, translation):
 
 
 MADE = (
-    "import numpy as np; from interpwidgets import AttentionHeads; from interpwidgets.widgets._picture import png",
+    "import numpy as np; from interpwidgets import AttentionHeads",
     "def p(q, k): return np.random.default_rng(q).dirichlet(np.ones(k), (2, 3, q)).astype('f4')",
     "AttentionHeads.encoder_decoder(list('abcdef'), list('xyz'), p(6, 6), p(3, 3), p(3, 6))",
-    "w = AttentionHeads(['[CLS]', *(f'{i // 4},{i % 4}' for i in range(16))], p(17, 17), query=3)",
-    "w._image = {'png': png(np.full((16, 16, 3), 200, np.uint8)), 'rows': 4, 'columns': 4}\nw",
+    "tokens = ['[CLS]', *(f'{i // 4},{i % 4}' for i in range(16))]",
+    "AttentionHeads(tokens, p(17, 17), query=3, image=np.full((16, 16, 3), 200, np.uint8))",
 )
 
 
@@ -312,13 +311,15 @@ def test_the_picture_shows_through_and_another_head_colours_it_anew(bridge):
 
 @pytest.mark.parametrize("picture", [b"<svg onload=alert(1)>", b"\x89PNG\r\n\x1a\nrest", png(PIXELS)[:60]])
 def test_a_picture_that_is_none_leaves_the_colours(bridge, picture):
-    figure = bridge.show(image(picture))
+    heads = image()
+    heads._image = {**heads._image, "png": picture}
+    figure = bridge.show(heads)
     bridge.pump()
     assert 1 < len(set(inks(figure))) <= ROWS * COLUMNS
 
 
 def test_two_pictures_stand_side_by_side(bridge):
-    other = image(png(255 - PIXELS))
+    other = image(255 - PIXELS)
     both = AttentionHeads.compare(image(), other, "beside", names=("picture", "negative"))
     bridge.page.set_viewport_size({"width": 1000, "height": 900})
     figure = bridge.show(both)

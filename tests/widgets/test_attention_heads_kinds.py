@@ -12,7 +12,7 @@ from interpwidgets.widgets import attention_heads
 from interpwidgets.widgets._arrays import InputError
 from interpwidgets.widgets._base import from_wire
 from interpwidgets.widgets._choice import SelectionError
-from interpwidgets.widgets._picture import png, read_image
+from interpwidgets.widgets._picture import png, read_image, small
 from interpwidgets.widgets.attention_heads import AttentionHeads
 
 SOURCE, TARGET = ["the", " cat", " sat", " on", " it"], ["<pad>", "le", " chat"]
@@ -231,6 +231,17 @@ def test_an_encoder_decoder_runs_its_prompts_and_keeps_the_kind_on_show(t5):
     assert (heads.tokens, heads._error["title"]) == (["e", "d"], "The prompt is empty.")
 
 
+def test_another_target_runs_again(t5):
+    heads = AttentionHeads.from_model(t5, "a b c d", target="c a")
+    heads.target = "e e e"
+    assert (heads.target, heads.tokens, heads.key_tokens) == ("e e e", ["<pad>", "e", "e", "e"], ["a", "b", "c", "d"])
+    with pytest.raises(ValueError, match="the text is empty"):
+        heads.target = " "
+    assert (heads.target, heads.tokens[1], heads._status["state"]) == ("e e e", "e", "ready")
+    with pytest.raises(InputError, match="no decoder"):
+        AttentionHeads(TARGET, CROSS, key_tokens=SOURCE).target = "x"
+
+
 def test_kinds_and_targets_are_for_models_that_have_them(t5, monkeypatch):
     assert AttentionHeads.from_model(t5, "a b", target="c", attention="decoder").attention == "decoder"
     with pytest.raises(InputError, match="from_model shows of one prompt"):
@@ -264,6 +275,32 @@ def test_an_image_is_shown_small_with_its_patches(vit):
     assert beside._other["_image"] == other._image
 
 
+PATCHES = attention(13, 13)
+NAMES = ["[CLS]", *(f"{row},{column}" for row in range(3) for column in range(4))]
+
+
+def test_arrays_of_any_vision_transformer_come_with_their_image():
+    heads = AttentionHeads(NAMES, PATCHES, image=np.full((600, 900), 0.5), grid=(3, 4))
+    assert (heads._image["rows"], heads._image["columns"]) == (3, 4)
+    assert unpacked(heads._image["png"]).shape == (120, 180, 3)
+    assert AttentionHeads(NAMES, PATCHES, image=np.zeros((9, 9)))._image["rows"] == 3, "a square where nobody says"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"grid": (4, 4)}, "4 × 4 patches do not fit the tokens.*13 tokens.*grid="),
+        ({"grid": (0, 4)}, "do not fit"),
+        ({"grid": 4}, "grid is no pair"),
+        ({"key_tokens": NAMES}, "do not fit"),
+        ({"image": np.zeros((1, 3, 8, 8))}, "This is no picture"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_refused(options, told):
+    with pytest.raises(InputError, match=told):
+        AttentionHeads(NAMES, PATCHES, **{"image": np.zeros((8, 8)), **options})
+
+
 def test_only_from_image_asks_for_a_model_of_images(monkeypatch):
     monkeypatch.setattr(attention_heads, "_image_attention", lambda *_: pytest.fail("asked"))
     assert AttentionHeads(SOURCE, attention(5, 5))._image is None
@@ -283,6 +320,14 @@ def unpacked(data):
 
 
 COLOURS = np.random.default_rng(2).integers(0, 256, (5, 7, 3), np.uint8)
+
+
+def test_a_large_picture_is_averaged():
+    pixels = np.arange(5 * 3 * 3, dtype=np.uint8).reshape(5, 3, 3)
+    shrunk = small(pixels, 2)
+    assert shrunk.shape == (2, 1, 3)
+    np.testing.assert_array_equal(shrunk[:, 0], np.rint([pixels[:3].mean((0, 1)), pixels[3:].mean((0, 1))]))
+    assert small(pixels, 5) is pixels
 
 
 def test_a_png_holds_the_pixels():
