@@ -221,7 +221,8 @@ def _of_entry(entry: "os.DirEntry[str]", parts: tuple[str, ...]) -> File:
 
 def _plain(path: Path) -> IO[bytes]:
     """A file opened for reading, if it still is a plain file: no link is followed, no pipe waited for."""
-    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    careful = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # each system has some
+    opened = os.open(path, os.O_RDONLY | sum(careful))
     if not stat.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
         raise OSError("no plain file")
