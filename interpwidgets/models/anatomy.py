@@ -21,6 +21,7 @@ from sys import modules
 from typing import Any, Literal
 
 import torch
+import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -400,6 +401,12 @@ def anatomy(model: Any, part: str | None = None) -> Anatomy:
     Raises `UnknownModelError` for anything else, saying what it is and what would help.
     """
     part, root, family = _row(model, part)
+    family = family if family.elsewhere is None or _there(root, family.blocks) else family.elsewhere
+    if not _there(root, family.blocks):
+        raise UnknownModelError(
+            f"the row of {model.config.model_type!r} in interpwidgets/models/families.py looks for the layers of "
+            f"{type(model).__name__} at {family.blocks!r}, where transformers {transformers.__version__} has none."
+        )
     blocks = list(root.get_submodule(family.blocks))
     if not blocks:
         raise UnknownModelError(

@@ -97,7 +97,8 @@ class Family:
     d_model, where the configuration says so.
 
     ``variants``: (values of the configuration, the row to take where it has them). None in place of a row means that
-    such a model computes something that the sites do not describe.
+    such a model computes something that the sites do not describe. ``elsewhere`` is the row for releases of the library
+    that keep the blocks at another place.
     """
 
     blocks: str
@@ -126,6 +127,7 @@ class Family:
     logits: bool = True
     scaled_output: bool = False
     variants: "tuple[tuple[Mapping[str, object], Family | None], ...]" = ()
+    elsewhere: "Family | None" = None
 
     @property
     def norms_stream(self) -> bool:
@@ -447,6 +449,22 @@ _VIT = Family(
         "resid_post": leaves(),
     },
 )
+
+_VIT_5_1 = replace(
+    _VIT,
+    blocks="encoder.layer",
+    attention="attention.attention",
+    QKV=("attention.attention.query", "attention.attention.key", "attention.attention.value"),
+    W_O="attention.output.dense",
+    mlp={"W_in": "intermediate.dense", "W_out": "output.dense"},
+    sites={
+        **_VIT.sites,
+        "mlp_pre": leaves("intermediate.dense"),
+        "mlp_post": enters("output.dense"),
+        "mlp_out": leaves("output.dense"),  # the module around it adds the stream itself
+    },
+)
+_VIT = replace(_VIT, elsewhere=_VIT_5_1)
 
 # Mixtral and GPT-OSS send each position to a few experts. The neurons of an expert see only what is sent to it, so
 # there is no mlp_pre and no mlp_post of the layer. GPT-OSS has attention sinks.
