@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -70,6 +72,17 @@ def test_what_python_is_asked_in_the_guide_it_answers(line: str) -> None:
     done = subprocess.run([sys.executable, "-c", found[1]], capture_output=True, text=True, check=True)
     said = done.stdout.strip()
     assert Path(said).exists() if "find(" in line else "sandbox" in said or "Grading" in said or "container" in said
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the blocks are written for bash")
+@pytest.mark.parametrize("block", [block for block in blocks("bash") if "cp " in block], ids=["hand out", "nbgrader"])
+def test_a_block_that_copies_a_chapter_runs_as_it_stands(block: str, tmp_path: Path) -> None:
+    if "nbgrader" in block and shutil.which("nbgrader") is None:
+        pytest.skip("nbgrader is not on the PATH")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(["bash", "-ec", block], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+    there = "release/05" if "nbgrader" in block else "."
+    assert (tmp_path / there / find("05", "chapters").name).exists()
 
 
 def test_the_release_is_this_one() -> None:
