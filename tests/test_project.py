@@ -86,7 +86,7 @@ def test_every_requirement_has_a_lower_bound() -> None:
 
 def test_everything_imported_is_required() -> None:
     named = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    named |= {"gguf", "jupytext", "jupyter-core", "distributed"}  # asked for, and done without: GGUF, building, clusters
+    named |= {"gguf", "jupytext", "jupyter-core", "distributed"}  # done without: GGUF files, building, clusters
     homes = metadata.packages_distributions()
     for path in (ROOT / "interpwidgets").rglob("*.py"):
         for module in _imported(path) - set(sys.stdlib_module_names) - {"interpwidgets"}:
