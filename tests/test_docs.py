@@ -39,7 +39,12 @@ def lines() -> list[str]:
     return typed + re.findall(r"`(interpwidgets [^`]+)`", TEXT)
 
 
-COMMANDS = sorted({line.lstrip("!") for line in lines() if line.lstrip("!").startswith("interpwidgets ")})
+def ours(line: str) -> str:
+    """A command of ours as a terminal, a notebook's cell or a container is told."""
+    return re.sub(r"^(!|docker run .* interpwidgets-grading (?=grade))", "interpwidgets " * ("docker" in line), line)
+
+
+COMMANDS = sorted({ours(line) for line in lines() if ours(line).startswith("interpwidgets ")})
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -83,6 +88,12 @@ def test_a_block_that_copies_a_chapter_runs_as_it_stands(block: str, tmp_path: P
     subprocess.run(["bash", "-ec", block], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
     there = "release/05" if "nbgrader" in block else "."
     assert (tmp_path / there / find("05", "chapters").name).exists()
+
+
+def test_the_container_is_started_as_its_own_page_says() -> None:
+    (line,) = (line for line in lines() if line.startswith("docker run"))
+    page = (ROOT / "containers/grading/README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    assert " ".join(line.split()) in " ".join(page.split())
 
 
 def test_the_release_is_this_one() -> None:
