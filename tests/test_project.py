@@ -205,6 +205,7 @@ def test_the_top_of_the_house_is_tidy() -> None:
         "benchmarks",
         "chapters",
         "constraints.txt",
+        "containers",
         "docs",
         "environment.yml",
         "examples",
