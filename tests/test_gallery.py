@@ -41,7 +41,7 @@ def test_every_cell_of_the_gallery_passes_as_a_test() -> None:
 @pytest.mark.slow
 def test_the_gallery_becomes_a_page_of_figures(tmp_path: Path) -> None:
     page = export_html(GALLERY, tmp_path / "gallery.html", execute=True).read_text("utf-8")
-    assert page.count("<figure ") == 5
+    assert page.count("<figure ") == 7
     assert 'aria-label="Attention heads, Logit lens"' in page
     (state,) = re.findall(r'<script type="application/json" id="interpwidgets-state">(.*?)</script>', page)
     models = [model["state"] for model in json.loads(state)["models"].values()]

@@ -23,7 +23,8 @@ def read_image(image: Any) -> NDArray[Any]:
     Takes numbers from 0 to 255 or, if they are real, from 0 to 1; grey, colour, or colour with a channel of opacity,
     which is left out; channels may come first. Raises `InputError`.
     """
-    pixels = to_numpy(image, "image", AXES)[0]
+    pillow = hasattr(image, "convert") and hasattr(image, "__array_interface__")
+    pixels = np.asarray(image.convert("RGB")) if pillow else to_numpy(image, "image", AXES)[0]
     if pixels.size == 0 or pixels.size > 4 * MOST_PIXELS:
         raise InputError(
             "The image is empty." if pixels.size == 0 else "The image is too large.",

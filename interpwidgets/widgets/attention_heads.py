@@ -344,6 +344,7 @@ class AttentionHeads(PromptWidget):
             scores = {"distance": apart, **options.pop("scores", {})}
             widget = cls(tokens, patterns, **{**fixed, **chosen, **options, "scores": scores})
             widget._note = f"{a} − {b}"
+            widget._image = first._image if first._image == second._image else None
         widget._say(_common_model(first, second))
         return widget
 

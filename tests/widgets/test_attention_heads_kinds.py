@@ -301,6 +301,15 @@ def test_an_image_that_does_not_fit_is_refused(options, told):
         AttentionHeads(NAMES, PATCHES, **{"image": np.zeros((8, 8)), **options})
 
 
+def test_a_difference_on_one_image_stays_on_it():
+    one, other, third = (
+        AttentionHeads(NAMES, attention(13, 13, seed=seed), image=np.full((9, 9), grey))
+        for seed, grey in ((1, 0.5), (2, 0.5), (3, 0.7))
+    )
+    assert AttentionHeads.compare(one, other)._image == one._image
+    assert AttentionHeads.compare(one, third)._image is None
+
+
 def test_only_from_image_asks_for_a_model_of_images(monkeypatch):
     monkeypatch.setattr(attention_heads, "_image_attention", lambda *_: pytest.fail("asked"))
     assert AttentionHeads(SOURCE, attention(5, 5))._image is None
@@ -352,6 +361,13 @@ OPAQUE = np.concatenate([COLOURS, COLOURS[..., :1]], -1)
 )
 def test_an_image_is_read_in_any_usual_form(image, expected):
     np.testing.assert_array_equal(read_image(image), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_pictures_of_pillow_are_images(mode):
+    images = pytest.importorskip("PIL.Image")
+    flat = np.zeros((4, 6, 3), np.uint8) + np.uint8([0, 255, 0] if mode != "L" else 80)
+    np.testing.assert_array_equal(read_image(images.fromarray(flat).convert(mode)), flat)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ export function picturePanel(view: View, picture: Picture, say: (text: string) =
     box.setAttribute("aria-label", `attention from ${patchName(view, picture, query)} over the image; arrow keys choose a patch`);
     fill(title, bold(headName(view.chosen())), quiet("from"), h("span", { class: "iw-bold iw-accent" }, patchName(view, picture, query)));
     fill(about, `most to ${most()}`);
+    others.hidden = !before();
     fill(others, view.tokens().slice(0, before()).map((token, i) => {
       const style = `background:${view.ramp().css(ask(i))};color:${view.ramp().ink(ask(i))};cursor:pointer`;
       const chip = h("span", { class: "iw-chip", role: "button", tabindex: 0, "aria-pressed": i === query ? "true" : "false", "data-query": i === query, style, on: { click: () => choose(i) } }, tokenNode(token), ` ${number(values()[i]!, 3)}`);
