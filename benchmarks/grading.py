@@ -13,6 +13,8 @@ of the command and of the workers, and the memory of all processes together with
 """
 
 import argparse
+import ast
+import contextlib
 import copy
 import dataclasses
 import inspect
@@ -35,6 +37,7 @@ from interpwidgets.grading.grades import Grade
 from interpwidgets.grading.worker import Task, Worker
 
 TICK = os.sysconf("SC_CLK_TCK")
+IMPORTS = "import torch\nfrom jaxtyping import Float, Int\nfrom torch import Tensor\n\n\n"
 DEFINITION = re.compile(r"^def (\w+)", re.MULTILINE)
 
 
@@ -66,13 +69,9 @@ class School:
         return made
 
     def mistake(self, name: str, rng: random.Random) -> str:
-        written = [
-            textwrap.dedent(inspect.getsource(one.answer))
-            for one in self.exercises[name].mistakes
-            if inspect.isfunction(one.answer)
-        ]
-        functions = [source for source in written if source.startswith("def ")]
-        return DEFINITION.sub(f"def {name}", rng.choice(functions), count=1) if functions else ""
+        """The source of a known mistake as a learner would write it, or "" if none stands on its own."""
+        found = [source for one in self.exercises[name].mistakes if (source := alone(name, one.answer))]
+        return f"{IMPORTS}{rng.choice(found)}" if found else ""
 
     def hand_in(self, folder: Path, students: int) -> None:
         rng = random.Random(0)
@@ -80,6 +79,26 @@ class School:
         for at in range(students):
             made = self.notebook(*kinds[at % 4], rng)
             (folder / f"student {at:03}.ipynb").write_text(json.dumps(made), encoding="utf-8")
+
+
+def alone(name: str, answer: Any) -> str:
+    """A function's source under another name, if it uses nothing of ours."""
+    if not inspect.isfunction(answer) or answer.__closure__:
+        return ""
+    used = [answer.__globals__.get(one) for one in answer.__code__.co_names]
+    if any((getattr(one, "__module__", "") or "").startswith("interpwidgets") for one in used):
+        return ""
+    source = textwrap.dedent(inspect.getsource(answer))
+    if source.startswith("def "):
+        return DEFINITION.sub(f"def {name}", source, count=1)
+    begin = source.index("lambda")
+    for end in range(len(source), begin, -1):
+        with contextlib.suppress(SyntaxError):
+            tree = ast.parse(source[begin:end].strip(), mode="eval").body
+            first = tree.elts[0] if isinstance(tree, ast.Tuple) else tree
+            if isinstance(first, ast.Lambda):
+                return f"def {name}({ast.unparse(first.args)}):\n    return {ast.unparse(first.body)}\n"
+    return ""
 
 
 # -- what it costs ------------------------------------------------------------------------------------------------
@@ -206,7 +225,9 @@ def report(grades: list[Grade], seconds: float, writing: float) -> None:
     for points in ("all", "half", "none", "mistakes"):
         at = ("all", "half", "none", "mistakes").index(points)
         own = [one for one in grades if int(one.student.name.split()[-1]) % 4 == at]
-        print(f"  {points:<9} mean {statistics.mean(one.earned for one in own):.1f} of {own[0].points} points")
+        known = sum(mark.mistake is not None for one in own for mark in one.marks) / len(own)
+        mean = statistics.mean(one.earned for one in own)
+        print(f"  {points:<9} {mean:.1f} of {own[0].points} points, {known:.1f} known mistakes")
 
 
 if __name__ == "__main__":

@@ -86,16 +86,17 @@ def _heading(text: str, aside: str = "") -> str:
 
 
 def _exercises(found: Sequence[Item]) -> str:
+    wordy = any(one.words for one in found)
     rows = "".join(
         f'<tr><th scope="row">{escape(one.id)} <span class="iwr-quiet">{escape(one.name)}</span></th>'
         f'<td class="gr-bar">{_bar(one, "tried")}</td><td class="gr-n"><b>{one.share} %</b></td>'
-        f'<td class="gr-say gr-wordy">{escape(one.words)}</td></tr>'
+        + (f'<td class="gr-say gr-wordy">{escape(one.words)}</td></tr>' if wordy else "</tr>")
         for one in found
     )
     head = (
         '<tr><th scope="col">exercise</th><th scope="col">passed, tried, not started</th>'
-        '<th scope="col" class="gr-n">passed</th><th scope="col" class="gr-wordy">what it tells</th></tr>'
-    )
+        '<th scope="col" class="gr-n">passed</th>'
+    ) + ('<th scope="col" class="gr-wordy">what it tells</th></tr>' if wordy else "</tr>")
     note = (
         '<p class="gr-after gr-wordy">Sorts the class: those who pass it have more points in the other exercises.</p>'
         if any(one.correlation is not None for one in found)
@@ -132,8 +133,8 @@ def _bar(one: Item, other: str) -> str:
     label = f"{one.passed} passed, {one.tried} {other}, {one.open} not started"
     return (
         f'<svg viewBox="0 0 168 12" preserveAspectRatio="none" role="img" aria-label="{label}">'
-        '<rect x=".5" y=".5" width="167" height="11" fill="none" stroke="var(--line)"/>'
-        f'<rect width="{passed:.1f}" height="12" fill="var(--ink1)"/>'
+        '<rect x=".5" y=".5" width="167" height="11" fill="none" stroke="var(--line)" '
+        f'vector-effect="non-scaling-stroke"/><rect width="{passed:.1f}" height="12" fill="var(--ink1)"/>'
         f'<rect x="{passed:.1f}" y="6" width="{begun:.1f}" height="6" fill="var(--ink3)"/></svg>'
     )
 
@@ -214,7 +215,7 @@ def _state(one: Mark) -> str:
 
 
 def _flagged(grade: Grade) -> bool:
-    return bool(grade.flags or grade.late)
+    return bool(grade.flags or grade.late or any(one.unusual for one in grade.marks))
 
 
 # -- what to look at ----------------------------------------------------------------------------------------------
@@ -239,6 +240,7 @@ def _look(grades: Sequence[Grade], missing: Sequence[str]) -> str:
 
 def _flags(grade: Grade) -> str:
     told = ["Handed in late. No points were taken away."] if grade.late else []
+    told += [f"{one.id}: {one.error}" for one in grade.marks if one.unusual]
     lines = "".join(f"<p>{shown(one)}</p>" for one in [*told, *grade.flags][:12])
     return f'<div class="gr-look">{mark("warning", 12)}<div><b>{person(grade.student.name)}</b>{lines}</div></div>'
 

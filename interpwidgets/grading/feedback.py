@@ -120,9 +120,9 @@ def _told(one: Mark) -> Iterator[str]:
 
 
 def _lead(one: Mark) -> str:
-    held = len(one.held)
+    held = len(one.held) if one.state == "differs" else 0
     holds = "" if not held else f"{held} properties hold. " if held > 1 else "One property holds. "
-    return f"{holds}{prose(shown_plain(one.headline))}"
+    return f"{holds}{prose(shown_plain(one.line))}"
 
 
 def _stop(one: Mark) -> str:

@@ -308,7 +308,7 @@ def _gradescope(grade: Grade) -> str:
 
 
 def _said(mark: Mark) -> str:
-    parts = [mark.headline]
+    parts = [mark.line]
     if mark.mistake:
         parts += [f"This is a known mistake: {mark.mistake.name}.", mark.mistake.sentence, mark.mistake.next]
     elif mark.error:

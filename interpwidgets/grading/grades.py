@@ -11,6 +11,7 @@ A grade says all that is needed to make it again: the batch whose secret made th
 release, and the hash of the notebook.
 """
 
+import builtins
 import dataclasses
 import hashlib
 import hmac
@@ -94,6 +95,18 @@ class Mark:
     lines: tuple[tuple[int, str], ...] = ()
     at: int | None = None
     picture: str = ""
+
+    @property
+    def line(self) -> str:
+        """The verdict in a line: "Stopped in your line 2.", "4 of 8 values differ." """
+        return f"Stopped {self.headline}" if self.state == "stopped" else self.headline
+
+    @property
+    def unusual(self) -> bool:
+        """Whether the code ended as mistakes seldom do: it went on without end, took all memory, ended the program."""
+        kind = getattr(builtins, self.error.partition(":")[0], None)
+        ordinary = isinstance(kind, type) and issubclass(kind, Exception) and kind is not MemoryError
+        return bool(self.error) and not ordinary
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,23 @@ def test_flags_and_lateness_are_told_and_take_no_points() -> None:
     assert "A flag is a question, not a verdict." in told
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("No end: stopped after 10 seconds", True),
+        ("SystemExit: it ended Python, with the code 0", True),
+        ("Killed: it hung up", True),
+        ("MemoryError: ", True),
+        ("NameError: name 'x' is not defined", False),
+        ("ZeroDivisionError: division by zero", False),
+        ("IndexError: 3", False),
+    ],
+)
+def test_code_that_ended_as_mistakes_seldom_do_is_told_to_the_teacher(error: str, told: bool) -> None:
+    one = dataclasses.replace(grade("Ann", "p"), marks=(mark(1, "passed"), mark(2, "stopped", error=error)))
+    assert (f"05.2: {error}".strip() in plain(report(one))) == told
+
+
 def test_what_could_not_be_graded_stands_with_its_reason_and_in_no_mean() -> None:
     lost = Grade(Who("x", "Max"), "", "", "max.pdf", "", "batch1", trouble="The file is no notebook.")
     told = plain(report(grade("Ann", "pp"), lost))
@@ -222,6 +239,7 @@ def test_each_exercise_says_what_is_known_and_what_comes_next() -> None:
     assert "Next: name the two positions." in told
     assert "NameError: name 'x' is not defined" in told
     assert "return x" in told
+    assert "Stopped A fact." in told
     assert "2 properties hold. A fact." in told
     assert "here" in told
     assert "Not started." in told
