@@ -61,7 +61,8 @@ Falcon, Phi) there is no resid_mid. ViT reads patches, and its logits are [batch
 
 The model stays the library's own: a way into its attention (`interpwidgets.models.tap_attention`) and a few hooks, put
 in place when the tap opens and taken out when it closes, whatever happens in between. Attention runs as the model
-itself would run it, unless a pattern is asked for: then the family's own plain ("eager") attention runs.
+itself would run it, unless a pattern is asked for: then the family's own plain ("eager") attention runs. Models with
+quantised weights, or spread over devices, are not tested.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -52,7 +52,7 @@ def every(names: list[str]) -> Any:
 @every(TEXT)
 @pytest.mark.parametrize("site", ["resid_pre", "attn_out", "mlp_out", "z"])
 def test_a_sweep_is_what_one_run_for_each_patch_gives(model: Any, ids: Tensor, site: Any) -> None:
-    clean, corrupt = ids[:1, :5], ids[1:, :5]
+    clean, corrupt = ids[:1, :4], ids[1:, :4]
     found = patch_sweep(model, clean, corrupt, METRIC, site, progress=False)
     with torch.no_grad(), Tap(model, site) as there:
         model(clean)
