@@ -98,7 +98,8 @@ def _exercises(found: Sequence[Item]) -> str:
         '<th scope="col" class="gr-n">passed</th>'
     ) + ('<th scope="col" class="gr-wordy">what it tells</th></tr>' if wordy else "</tr>")
     note = (
-        '<p class="gr-after gr-wordy">Sorts the class: those who pass it have more points in the other exercises.</p>'
+        '<p class="gr-after gr-wordy">Sorts the class: those who pass have more points elsewhere. '
+        "The other way round: fewer.</p>"
         if any(one.correlation is not None for one in found)
         else ""
     )

@@ -202,9 +202,12 @@ def _feedback(out: Path, run: "Run", roster: "Roster | None") -> None:
     by_student = sorted(run.asked, key=lambda one: (one.student.key, one.submission.chapter))
     for _, theirs in groupby(by_student, key=lambda one: one.student.key):
         asked = list(theirs)
-        page = feedback([_named(Grade.read(one.file), roster) for one in asked])
-        name = run.batch.file_name(asked[0].student)
-        write_whole(out / "feedback" / f"{name}.html", page.encode())
+        grades = [_named(Grade.read(one.file), roster) for one in asked]
+        name = run.batch.file_name(grades[0].student)
+        write_whole(out / "feedback" / f"{name}.html", feedback(grades).encode())
+        for old in (out / "feedback").glob(f"*-{name.rpartition('-')[2]}.html"):
+            if old.stem != name:
+                old.unlink()  # of a run that knew the student by another name
 
 
 def _summary(out: Path, grades: "Sequence[Grade]", told: Sequence[str], others: int) -> None:

@@ -28,10 +28,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any
 
-from interpwidgets.grading.grades import Grade, Who
+from interpwidgets.course import CourseError
+from interpwidgets.grading.grades import Grade, GradeError, Who
 
 LIMIT = 900.0  # seconds for one submission; each of its exercises has a far shorter limit of its own
 TRIES = 2
+READY = b"ready\n"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,10 @@ class Worker:
         return self._process.pid if self._process else None
 
     def grade(self, task: Task) -> Grade:
-        """Grade a submission. If the process dies it is tried once more, then the grade says why there is none."""
+        """Grade a submission. If the process dies it is tried once more, then the grade says why there is none.
+
+        Raises `GradeError` if no process here can grade anything.
+        """
         reason = ""
         for _ in range(TRIES):
             try:
@@ -130,22 +135,10 @@ class Worker:
     def _ask(self, task: Task) -> Grade:
         process = self._process or self._start()
         assert process.stdin
-        assert process.stdout
-        watch = threading.Timer(self._limit, process.kill)
-        watch.daemon = True
-        watch.start()
-        begin = time.monotonic()
-        try:
+        with contextlib.suppress(OSError):
             process.stdin.write(task.as_json() + b"\n")
             process.stdin.flush()
-            line = process.stdout.readline()
-        except OSError:
-            line = b""
-        finally:
-            watch.cancel()
-        if not line.endswith(b"\n"):
-            late = time.monotonic() - begin >= self._limit
-            raise Died(f"did not finish within {self._limit:.0f} s" if late else self._last_words(process))
+        line = self._said_in_time(process)
         try:
             grade = Grade.from_json(line.decode())
         except ValueError:  # a `GradeError` is one
@@ -154,7 +147,32 @@ class Worker:
             raise Died("answered for another submission")
         return grade
 
+    def _said_in_time(self, process: subprocess.Popen[bytes]) -> bytes:
+        """The next line that the process says; raises `Died` if it ends, or takes too long."""
+        assert process.stdout
+        watch = threading.Timer(self._limit, process.kill)
+        watch.daemon = True
+        watch.start()
+        begin = time.monotonic()
+        try:
+            line = process.stdout.readline()
+        except OSError:
+            line = b""
+        finally:
+            watch.cancel()
+        if not line.endswith(b"\n"):
+            late = time.monotonic() - begin >= self._limit
+            raise Died(f"did not finish within {self._limit:.0f} s" if late else self._last_words(process))
+        return line
+
     def _start(self) -> subprocess.Popen[bytes]:
+        process = self._started()
+        if (first := self._said_in_time(process)) != READY:
+            self._drop()
+            raise GradeError(first.decode(errors="replace").strip())
+        return process
+
+    def _started(self) -> subprocess.Popen[bytes]:
         with self._changing:
             if self._ended:
                 raise Died("was told to end")
@@ -231,18 +249,31 @@ def graded(task: Task, room: Any) -> Grade:
 
 
 def serve(unsafe: bool) -> None:
-    """Read tasks from the standard input, one a line, and answer each with its grade, until there are no more."""
+    """Read tasks from the standard input, one a line, and answer each with its grade, until there are no more.
+
+    The first line that it says is `READY`, or the sentence why it cannot grade.
+    """
     import torch
 
     from interpwidgets.grading import sandbox
 
     torch.set_num_threads(1)
+
+    def say(line: bytes) -> None:
+        answers.write(line)
+        answers.flush()
+
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a reference prints is no answer
-    with sandbox.Unsafe() if unsafe else sandbox.Sandbox() as room:
+    with contextlib.ExitStack() as closing:
+        try:
+            room = closing.enter_context(sandbox.Unsafe() if unsafe else sandbox.Sandbox())
+        except CourseError as error:
+            say(str(error).replace("\n", " ").encode() + b"\n")
+            return
+        say(READY)
         for line in sys.stdin.buffer:
-            answers.write(graded(Task.from_json(line), room).as_json().encode() + b"\n")
-            answers.flush()
+            say(graded(Task.from_json(line), room).as_json().encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -215,6 +215,7 @@ PLAY = """
 import json, os, sys, time
 sys.path[:0] = {path!r}
 from interpwidgets.grading.worker import Task
+print("ready", flush=True)
 for line in sys.stdin.buffer:
     task = Task.from_json(line)
     name = task.student.name
@@ -262,6 +263,16 @@ def test_a_worker_that_dies_is_replaced_and_its_submission_tried_once_more(tmp_p
     again = Crew()
     graded(submissions, tmp_path / "out", again)
     assert sorted(task.student.name for task in again.asked) == ["fails", "garbage", "kills"]
+
+
+def test_a_machine_that_cannot_grade_says_so_once_and_writes_no_grade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = "print('This machine gives programs no namespaces of their own.')"
+    monkeypatch.setattr(worker, "command", lambda unsafe: [sys.executable, "-c", refuse])
+    with pytest.raises(GradeError, match=r"^This machine gives programs no namespaces of their own\.$"):
+        graded(class_of(tmp_path / "in", "ann", "ben"), tmp_path / "out", local(2))
+    assert not (tmp_path / "out" / "grades").exists()
 
 
 def test_a_worker_that_hangs_is_ended(played: Path) -> None:

@@ -23,6 +23,7 @@ PLAY = """
 import os, sys, time
 sys.path[:0] = {path!r}
 from interpwidgets.grading.worker import Task
+print("ready", flush=True)
 for line in sys.stdin.buffer:
     task = Task.from_json(line)
     time.sleep(0.2)

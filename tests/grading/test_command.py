@@ -79,11 +79,13 @@ def test_a_run_leaves_a_report_pages_and_gradebooks(quick: None, submissions: Pa
 
 
 def test_every_link_of_the_report_leads_to_a_page(quick: None, submissions: Path, tmp_path: Path) -> None:
-    grade(submissions, "--out", tmp_path / "out")
-    page = (tmp_path / "out" / "class.html").read_text(encoding="utf-8")
-    links = re.findall(r'href="(feedback/[^"]+)"', page)
-    assert len(links) == 2
-    assert all((tmp_path / "out" / link).is_file() for link in links)
+    (tmp_path / "canvas.csv").write_text(CANVAS, encoding="utf-8", newline="")
+    for more in ((), ("--students", tmp_path / "canvas.csv")):  # which gives the students other names
+        grade(submissions, "--out", tmp_path / "out", *more)
+        page = (tmp_path / "out" / "class.html").read_text(encoding="utf-8")
+        links = re.findall(r'href="(feedback/[^"]+)"', page)
+        assert len(links) == 2
+        assert {tmp_path / "out" / link for link in links} == set((tmp_path / "out" / "feedback").iterdir())
 
 
 def test_the_picture_of_the_most_frequent_mistake_is_in_the_report_once(
