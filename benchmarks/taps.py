@@ -26,7 +26,7 @@ import torch
 import transformers as tf
 
 from interpwidgets import Tap
-from interpwidgets.models.families import SITES
+from interpwidgets.models.families import EXPERT_SITES, SITES
 from interpwidgets.models.identities import identities
 
 LIMIT = 1.05
@@ -93,19 +93,44 @@ def print_table(seeds: int) -> None:
                 worst[site] = max(worst.get(site, 0.0), error)
         cells = [f"{worst[site]:.0e}" if site in worst else "–" for site in COLUMNS]
         print(f"| {family} | {' | '.join(cell.replace('e-0', 'e-') for cell in cells)} |", flush=True)
+    print_second_tier(models, seeds)
+
+
+def print_second_tier(models: Any, seeds: int) -> None:
+    """The families that have other sites, each with its parts: a row for each, its own sites in it."""
+    columns = ("embed", *SITES[:6], "result", *SITES[6:8], *EXPERT_SITES, *SITES[8:], "final_norm", "logits")
+    print(f"\n| family | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for family in models.SECOND:
+        for part in models.PARTS_OF.get(family, (None,)):
+            worst: dict[str, float] = {}
+            for seed in range(seeds):
+                model = _model(*models.SECOND[family], seed)
+                inputs = models.reads(family, 1 + seed % 3, 1 + 5 * seed % 23, seed)
+                for site, error in identities(model, part=part, **inputs).items():
+                    worst[site] = max(worst.get(site, 0.0), error)
+            if family == "mamba":
+                columns = tuple(worst)
+                print(f"\n| family | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+            cells = [f"{worst[site]:.0e}" if site in worst else "–" for site in columns]
+            cells = [cell.replace("e-0", "e-") for cell in cells]
+            print(f"| {family}{f', {part}' if part else ''} | {' | '.join(cells)} |", flush=True)
 
 
 def _errors(models: Any, family: str, seed: int) -> dict[str, float]:
     """Errors of one model with weights and texts of this seed."""
+    model = _model(*models.MODELS[family], seed)
+    if family == "vit":
+        return identities(model, pixel_values=torch.randn(1 + seed % 3, 3, 24, 24))
+    return identities(model, input_ids=torch.randint(3, models.VOCAB, (1 + seed % 3, 1 + 5 * seed % 23)))
+
+
+def _model(model_class: Any, config_class: Any, values: dict[str, Any], seed: int) -> Any:
     torch.manual_seed(seed)
-    model_class, config_class, values = models.MODELS[family]
     model = model_class(config_class(**values)).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
-    if family == "vit":
-        return identities(model, pixel_values=torch.randn(1 + seed % 3, 3, 24, 24))
-    return identities(model, input_ids=torch.randint(3, models.VOCAB, (1 + seed % 3, 1 + 5 * seed % 23)))
+    return model
 
 
 def _models() -> Any:

@@ -77,6 +77,33 @@ MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 
+EXPERTS = {**ROPE, "num_local_experts": 5, "num_experts_per_tok": 2}
+T5 = {
+    "vocab_size": VOCAB, "d_model": D_MODEL, "d_kv": 12, "d_ff": D_MLP, "num_layers": N_LAYERS, "num_heads": 4,
+    "num_decoder_layers": 2, "decoder_start_token_id": 0, "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+GATED = {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+SWITCH = {**T5, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1, "num_experts": 4, "expert_capacity": 4}
+TOWER = {"hidden_size": D_MODEL, "intermediate_size": D_MLP, "num_hidden_layers": N_LAYERS, "num_attention_heads": 4}
+CLIP = {
+    "text_config": {**SIZES, "eos_token_id": 96},
+    "vision_config": {**TOWER, "image_size": 24, "patch_size": 8},
+    "projection_dim": 16,
+}
+MAMBA = {"vocab_size": VOCAB, "hidden_size": D_MODEL, "num_hidden_layers": N_LAYERS, "state_size": 4}
+SECOND: dict[str, tuple[Any, Any, dict[str, Any]]] = {  # families that lack a site, or have others, or are parts
+    "mixtral": (tf.MixtralForCausalLM, tf.MixtralConfig, {**EXPERTS, **WINDOW}),
+    "gpt_oss": (tf.GptOssForCausalLM, tf.GptOssConfig, {**EXPERTS, **WINDOW}),
+    "t5": (tf.T5ForConditionalGeneration, tf.T5Config, T5),
+    "t5 gated": (tf.T5ForConditionalGeneration, tf.T5Config, GATED),
+    "switch": (tf.SwitchTransformersForConditionalGeneration, tf.SwitchTransformersConfig, SWITCH),
+    "clip": (tf.CLIPModel, tf.CLIPConfig, CLIP),
+    "mamba": (tf.MambaForCausalLM, tf.MambaConfig, MAMBA),
+}
+PARTS_OF: dict[str, tuple[str | None, ...]] = {
+    **dict.fromkeys(("t5", "t5 gated", "switch"), ("encoder", "decoder", "cross")), "clip": ("text", "vision"),
+}  # fmt: skip
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
@@ -90,7 +117,7 @@ def build() -> Callable[..., Any]:
 
     def build(family: str, seed: int = 0, **config: Any) -> Any:
         torch.manual_seed(seed)
-        model_class, config_class, values = MODELS[family]
+        model_class, config_class, values = {**MODELS, **SECOND}[family]
         model = model_class(config_class(**{**values, **config})).eval()
         with torch.no_grad():
             for weight in model.parameters():
@@ -116,6 +143,31 @@ def family(request: pytest.FixtureRequest) -> str:
     """The name of each, for `build`."""
     called: str = request.param
     return called
+
+
+@pytest.fixture(params=[(name, part) for name in SECOND for part in PARTS_OF.get(name, (None,))], ids=str)
+def second(request: pytest.FixtureRequest) -> tuple[str, str | None]:
+    """A family of the second tier, for `build`, and the part of it that is meant."""
+    found: tuple[str, str | None] = request.param
+    return found
+
+
+def reads(name: str, batch: int, n: int, seed: int = 1) -> dict[str, torch.Tensor]:
+    """What a family of the second tier reads."""
+    g = torch.Generator().manual_seed(seed)
+    inputs = {"input_ids": torch.randint(3, VOCAB - 1, (batch, n), generator=g)}
+    if "encoder" in PARTS_OF.get(name, ()):
+        inputs["decoder_input_ids"] = torch.randint(3, VOCAB, (batch, max(n - 3, 1)), generator=g)
+    if name == "clip":
+        inputs["input_ids"][:, -1] = VOCAB - 1  # the end of a text, which stands for all of it
+        inputs["pixel_values"] = torch.randn(batch, 3, 24, 24, generator=g)
+    return inputs
+
+
+@pytest.fixture
+def inputs_of() -> Callable[..., dict[str, torch.Tensor]]:
+    """inputs_of("t5", batch, tokens, seed) -> what a model of that family reads."""
+    return reads
 
 
 @pytest.fixture
