@@ -106,7 +106,9 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
 def stopped(error: Stopped, seconds: float) -> Failure:
     """The report on code that raised, or that did not end within ``seconds``."""
     where = f"in your line {error.at}." if error.at is not None else "before your first line."
-    if "Lost" in error.names:
+    if error.at is None and error.name == "TooLarge":
+        where = "at what your function returns."
+    elif "Lost" in error.names:
         where = "somewhere in your code."
     if error.name == "TimeUp":
         stop = Stop(error.lines, error.at, "No end", f"stopped after {seconds:.3g} seconds")

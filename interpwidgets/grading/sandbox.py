@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -86,7 +87,7 @@ class Lost(Exception):
 
 @dataclass
 class Usage:
-    """What all sessions of a room have used: CPU seconds of children and keepers, and the largest memory of one, in bytes."""
+    """What all sessions of a room have used: CPU seconds of children and keepers, and most bytes of memory of one."""
 
     sessions: int = 0
     cpu: float = 0.0
@@ -153,8 +154,8 @@ class Session:
 
     def _death(self) -> Lost:
         """How the child ended by itself, in words."""
-        self._talk.close()  # a child that only hung up is not waited for
-        report = self.end()
+        self._talk.close()
+        report = self.end(patience=0.3)  # it has hung up, so most likely it is about to end
         if "signal" in report and report["signal"] != signal.SIGKILL:
             name = signal.strsignal(report["signal"]) or "a signal"
             return Lost("Killed", f"the operating system ended it: {name.lower()}")
@@ -162,12 +163,15 @@ class Session:
             return Lost("SystemExit", f"it ended Python, with the code {report['code']}")
         return Lost("Killed", "it hung up, or took more memory or time than there is")
 
-    def end(self) -> dict[str, Any]:
-        """Kill the child and everything it has made; returns the keeper's report."""
+    def end(self, patience: float = 0.0) -> dict[str, Any]:
+        """Kill the child, unless it ends by itself within ``patience`` seconds; returns the keeper's report."""
         if self._report is None:
             self._report = {}
             with suppress(OSError):
-                self._leash.sendall(b"k")
+                waiting = select.poll()
+                waiting.register(self._leash, select.POLLIN)
+                if not waiting.poll(1000 * patience):
+                    self._leash.sendall(b"k")
             with suppress(OSError, ValueError):
                 self._leash.settimeout(20)
                 self._report = json.loads(self._leash.recv(4096) or b"{}")
@@ -464,7 +468,9 @@ def _unreadable() -> str | None:
     if _other_user() is None:
         return None
     seen = [*_ours().values(), *map(Path, _installed(sys.executable).packages)]
-    files = [one for place in seen for one in ([place, *place.rglob("*")] if place.is_relative_to(_PACKAGE) else [place])]
+    files = [
+        one for place in seen for one in ([place, *place.rglob("*")] if place.is_relative_to(_PACKAGE) else [place])
+    ]
     closed = next((one for one in files if not one.stat().st_mode & 0o004), None)
     if not closed:
         return None

@@ -58,7 +58,10 @@ def serve(talk: socket.socket) -> None:
 
 
 def _called(answer: Any, job: dict[str, Any], arguments: tuple[Any, ...], seconds: float) -> bytes:
-    outcome = attempt(answer, arguments, _named(job["drive"]) if job["drive"] else None, seconds)
+    try:
+        outcome = attempt(answer, arguments, _named(job["drive"]) if job["drive"] else None, seconds)
+    except KeyboardInterrupt as error:  # there is no keyboard here
+        outcome = Outcome(error=stopped(error, answer))
     try:
         return told(_as_data(outcome), job["limit"])
     except TooLarge as error:

@@ -101,7 +101,7 @@ def _limit(room: int, seconds: int, memory: int) -> None:
         resource.RLIMIT_FSIZE: room,
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: 64,
+        resource.RLIMIT_NPROC: 256,
         resource.RLIMIT_MEMLOCK: 1 << 20,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_SIGPENDING: 256,

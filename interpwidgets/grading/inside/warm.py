@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 IMPORTED = (
     "torch",
@@ -73,7 +73,7 @@ def _keep(talk: int, leash: int, settings: dict[str, Any]) -> int:
         child = os.fork()
         if child == 0:
             os.close(leash)
-            os._exit(_live(talk, settings))
+            _live(talk, settings)
         os.close(talk)
         report = _waited(child, leash)
     except OSError as error:
@@ -98,20 +98,22 @@ def _waited(child: int, leash: int) -> dict[str, Any]:
     return {**how, "cpu": cpu, "memory": used.ru_maxrss * 1024}
 
 
-def _live(talk: int, settings: dict[str, Any]) -> int:
+def _live(talk: int, settings: dict[str, Any]) -> NoReturn:
     """The child: walls first, then somebody else's code, until there is nothing more to do."""
     from interpwidgets.grading.inside import child, walls
 
-    walls.close_all_but(talk)
+    code = 1
     try:
+        walls.close_all_but(talk)
         if settings["walls"]:
             walls.enclose(settings["room"], settings["cpu"], settings["memory"])
+        os.write(talk, b"up")
+        child.serve(socket.socket(fileno=talk))
+        code = 0
     except OSError as error:
         os.write(talk, b"!" + str(error.args[-1]).encode())
-        return 99
-    os.write(talk, b"up")
-    child.serve(socket.socket(fileno=talk))
-    return 0
+    finally:  # whatever was raised, nothing of this process goes on
+        os._exit(code)
 
 
 if __name__ == "__main__":
