@@ -122,6 +122,8 @@ def image_attention(model: Any, image: NDArray[Any], processor: Any = None) -> I
             "only models that keep a token for each patch can be shown on their image."
         )
     special = ["[CLS]", *(f"[REG {i}]" for i in range(1, before))][:before]
+    if before == 2 and "deit" in str(getattr(model.config, "model_type", "")):
+        special[1] = "[DIST]"  # its second token learns from a teacher
     patches = [f"{row},{column}" for row in range(rows) for column in range(columns)]
     picture = _picture(pixels[0, :, : rows * high, : columns * wide], mean, std)
     return ImageAttention(special + patches, patterns, (rows, columns), picture, model_name(model))

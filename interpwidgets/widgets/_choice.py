@@ -57,6 +57,8 @@ def one_of(name: str, value: Any, known: Sequence[str]) -> Any:
 
 def listed(options: Sequence[Any]) -> str:
     """``"a", "b" or "c"``; numbers stand without quotes."""
+    if not options:
+        return "nothing: there are none"
     *most, last = (f'"{option}"' if isinstance(option, str) else str(option) for option in options)
     return f"{', '.join(most)} or {last}" if most else last
 

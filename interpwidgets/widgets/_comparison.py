@@ -25,6 +25,12 @@ def difference(first: Side, second: Side) -> Side:
     The scores are differences too. Raises `InputError` unless both have as many layers, heads and tokens.
     """
     a, b = first[-1], second[-1]
+    if (first[1] is None) != (second[1] is None):
+        raise InputError(
+            "One side looks from a text at another, the other side at itself.",
+            [("expected", "the same kind of attention on both sides for a difference")],
+            'compare(first, second, mode="beside") shows both as they are.',
+        )
     sizes = [(side.n_layers, side.n_heads, side.n_tokens, side.n_keys) for side in (a, b)]
     for name, one, other in zip(("layers", "heads in a layer", "tokens", "key tokens"), *sizes, strict=True):
         if one != other:

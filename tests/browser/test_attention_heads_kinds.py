@@ -25,10 +25,14 @@ def attention(queries: int, keys: int, layers: int = 2, heads: int = 4, *, seed:
 CROSS = attention(5, 8, layers=3, heads=2)
 
 
-@pytest.fixture
-def translation() -> AttentionHeads:
+def translated() -> AttentionHeads:
     encoder, decoder = attention(8, 8, seed=1), attention(5, 5, layers=3, heads=2, seed=2, causal=True)
     return AttentionHeads.encoder_decoder(SOURCE, TARGET, encoder, decoder, CROSS, layer=1, head=1, query=4, key=7)
+
+
+@pytest.fixture
+def translation() -> AttentionHeads:
+    return translated()
 
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
@@ -269,6 +273,7 @@ def test_pointing_at_a_patch_reads_what_it_gets(bridge):
     figure = bridge.show(heads)
     figure.locator("[data-part=picture] canvas").hover(position=patch(figure, 3, 5))
     bridge.until(lambda: read_out(figure) == f"[CLS] → 3,5 {PATCHES[1, 2, 0, 24]:.3f}")
+    bridge.until(lambda: live(figure) == f"Query 0 [CLS], key 24 3,5: {PATCHES[1, 2, 0, 24]:.3f}")
     assert heads.query == 0
 
 
@@ -307,6 +312,18 @@ def test_the_picture_shows_through_and_another_head_colours_it_anew(bridge):
     before = inks(figure)
     heads.head = 0
     bridge.until(lambda: inks(figure) != before)
+
+
+@pytest.mark.parametrize("host", ["colab", "vscode"])
+def test_other_hosts_hand_over_pictures_and_kinds_in_their_ways(request, host):
+    page = request.getfixturevalue(host)
+    translation = translated()
+    figure = page.show(image())
+    page.until(lambda: len(set(inks(figure))) > ROWS * COLUMNS)
+    figure = page.show(translation)
+    kind(figure, "Encoder").click()
+    page.until(lambda: translation.attention == "encoder")
+    page.until(lambda: f"{translation.selected_value:.3f}" in read_out(figure))
 
 
 @pytest.mark.parametrize("picture", [b"<svg onload=alert(1)>", b"\x89PNG\r\n\x1a\nrest", png(PIXELS)[:60]])

@@ -7,11 +7,21 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    DeiTConfig,
+    DeiTModel,
     Dinov2Config,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
     MarianConfig,
     MarianMTModel,
     PreTrainedTokenizerFast,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    SwinConfig,
+    SwinModel,
     T5Config,
     T5ForConditionalGeneration,
     T5Model,
@@ -133,6 +143,28 @@ def test_patches_are_named_row_by_row_behind_the_token_of_the_whole(kind):
     assert (seen.grid, seen.picture.shape, seen.picture.dtype) == ((4, 4), (32, 32, 3), np.uint8)
     assert [tuple(layer.shape) for layer in seen.patterns] == [(2, 17, 17)] * 2
     torch.testing.assert_close(seen.patterns[0].sum(-1), torch.ones(2, 17))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "before"),
+    [
+        (DeiTModel, DeiTConfig, ["[CLS]", "[DIST]"]),
+        (Dinov2WithRegistersModel, Dinov2WithRegistersConfig, ["[CLS]", "[REG 1]", "[REG 2]", "[REG 3]", "[REG 4]"]),
+        (CLIPVisionModel, CLIPVisionConfig, ["[CLS]"]),
+        (SiglipVisionModel, SiglipVisionConfig, []),
+    ],
+)
+def test_tokens_that_are_no_patches_come_first_and_have_names(kind, config, before):
+    torch.manual_seed(0)
+    seen = image_attention(kind(config(**PATCHES)).eval(), PICTURE)
+    assert seen.tokens[: len(before) + 1] == [*before, "0,0"]
+    assert len(seen.tokens) == seen.patterns[0].shape[-1] == len(before) + 16
+
+
+def test_a_model_that_merges_its_patches_is_refused():
+    model = SwinModel(SwinConfig(image_size=32, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[2, 2])).eval()
+    with pytest.raises(PromptError, match="only models that keep a token for each patch"):
+        image_attention(model, PICTURE)
 
 
 def test_pixel_values_are_taken_as_they_are_and_give_what_the_model_itself_reports():

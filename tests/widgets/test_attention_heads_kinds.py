@@ -59,6 +59,8 @@ def test_places_in_a_text_of_its_own_are_scored_and_those_in_another_are_not():
     heads = AttentionHeads(TARGET, CROSS, key_tokens=SOURCE, scores={"mine": np.arange(6).reshape(3, 2)}, bar="mine")
     assert set(heads.scores) == {"mine"}
     plain = AttentionHeads(TARGET, CROSS, key_tokens=SOURCE)
+    with pytest.raises(SelectionError, match=r'no score "induction".*there are none'):
+        plain.heads_above("induction", 0.5)
     assert (plain.scores, plain.bar, plain.layer, plain.head) == ({}, "none", 0, 0)
     assert plain._score_values.shape == (0, 3, 2)
 
@@ -133,6 +135,10 @@ def test_two_of_them_are_compared():
     longer = AttentionHeads(TARGET, attention(3, 6), key_tokens=[*SOURCE, "."])
     with pytest.raises(InputError, match="5 key tokens, the other 6"):
         AttentionHeads.compare(one, longer)
+    itself = AttentionHeads(TARGET, attention(3, 3))
+    with pytest.raises(InputError, match="the other side at itself"):
+        AttentionHeads.compare(one, itself)
+    assert AttentionHeads.compare(one, itself, "beside")._other["cells_shared"] is False
 
 
 # -- encoder, decoder, cross --------------------------------------------------------------------------------------

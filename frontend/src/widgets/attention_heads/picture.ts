@@ -7,6 +7,7 @@ import { signal } from "../../core/signal";
 import { tokenNode } from "../../core/tokens";
 import { number } from "../../core/words";
 import { position } from "./data";
+import { sentence as pairSentence } from "./map";
 import { headName } from "./names";
 import { rowOf } from "./strip";
 import type { View } from "./view";
@@ -96,7 +97,11 @@ export function picturePanel(view: View, picture: Picture, say: (text: string) =
     const [row, column] = [Math.floor((event.clientY - edge.top) / cell()), Math.floor((event.clientX - edge.left) / cell())];
     return row < 0 || column < 0 || row >= rows || column >= columns ? null : before() + row * columns + column;
   };
-  pointing(canvas, under, (key) => view.hover.set(key === null || view.locked() ? null : { query: view.chosenQuery(), key }), (query) => {
+  pointing(canvas, under, (key) => {
+    if (view.locked()) return;
+    view.hover.set(key === null ? null : { query: view.chosenQuery(), key });
+    if (key !== null) queueMicrotask(() => say(pairSentence(view)));
+  }, (query) => {
     choose(query);
     box.focus({ preventScroll: true });
   });
