@@ -28,6 +28,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedTokenizerBase
+from transformers.cache_utils import Cache
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from interpwidgets._errors import Told
@@ -58,10 +59,12 @@ class Attention:
 
 @dataclass(frozen=True)
 class KeptAttention:
-    """The same with patterns that are computed when they are looked at: one `KeptLayer` for each layer."""
+    """The same with patterns that are computed when they are looked at: one `KeptLayer` for each layer, or, where a
+    model computes patterns inside its attention (GPT-J, Bloom), one `KeptCall`.
+    """
 
     tokens: list[str]
-    patterns: "list[KeptLayer]"
+    patterns: "list[KeptLayer | KeptCall]"
     n_kv_heads: int
     causal: bool
     name: str
@@ -107,11 +110,14 @@ def kept_attention(
     """Run ``model`` on ``text`` and keep what its patterns are made of; arguments and errors of `attention_patterns`.
 
     The run computes the family's plain ("eager") attention, a band of rows at a time, so memory grows with the length
-    of the text and not with its square. Also raises `PromptError` while a `Tap` is open at the model's attention.
+    of the text and not with its square; a family that computes patterns inside its attention (GPT-J, Bloom) does that
+    here, too, a layer at a time. Also raises `PromptError` while a `Tap` is open at the model's attention.
     """
     parts, tokenizer, inputs = _prepared(model, text, tokenizer)
-    layers: dict[nn.Module, KeptLayer] = {}
-    _forward(parts, inputs, on_layer, _keeping(parts, layers))
+    Tap(model, "pattern")  # says so where there is no attention
+    layers: dict[nn.Module, Any] = {}
+    keeping = _keeping if registered(parts) else _keeping_calls
+    _forward(parts, inputs, on_layer, keeping(parts, layers))
     return KeptAttention(
         tokens=token_strings(tokenizer, inputs["input_ids"][0].tolist()),
         patterns=[layers[module] for module in parts.attentions],
@@ -192,6 +198,34 @@ class KeptLayer:
         return z, pattern, seen.start
 
 
+class KeptCall:
+    """The patterns of one layer that computes them itself: what it was called with, to call it again.
+
+    All rows of the layer are computed for any of them, and ``last`` holds those of the layer that was asked last.
+    """
+
+    def __init__(
+        self, parts: Anatomy, layer: int, args: tuple[Any, ...], kwargs: dict[str, Any], last: dict[int, Tensor]
+    ) -> None:
+        no_cache = {name: None if isinstance(value, Cache) else value for name, value in kwargs.items()}
+        self._parts, self._layer, self._args, self._kwargs, self._last = parts, layer, args, no_cache, last
+        n = (args[0] if args else kwargs["hidden_states"]).shape[1]
+        self.shape = parts.n_heads, n, n  # head, query, key
+
+    def rows(self, rows: slice, head: int | None = None) -> NDArray[np.float32]:
+        """[head, query, key]: these rows of every head, or of one head alone (then the first axis is 1 long)."""
+        heads = slice(None) if head is None else slice(head, head + 1)
+        return self._pattern()[heads, rows].float().cpu().numpy()
+
+    def _pattern(self) -> Float[Tensor, "head query key"]:
+        if self._layer not in self._last:
+            with torch.no_grad(), Tap(self._parts.model, ("pattern", self._layer)) as tap:
+                self._parts.attentions[self._layer](*self._args, **self._kwargs)
+            self._last.clear()
+            self._last[self._layer] = tap["pattern", self._layer][0]
+        return self._last[self._layer]
+
+
 class _Mask:
     """How a mask is made, in place of the T x T numbers that it would be."""
 
@@ -206,7 +240,7 @@ class _Mask:
 
 
 _NAME = "interpwidgets_kept"
-_KEPT: ContextVar[dict[nn.Module, KeptLayer]] = ContextVar("kept layers")
+_KEPT: ContextVar[dict[nn.Module, Any]] = ContextVar("kept layers")
 
 
 def _attention(
@@ -228,11 +262,6 @@ AttentionMaskInterface.register(_NAME, _mask)
 @contextmanager
 def _keeping(parts: Anatomy, layers: dict[nn.Module, KeptLayer]) -> Iterator[None]:
     """While this holds, attention of the model goes through `_attention`."""
-    if not registered(parts):
-        raise PromptError(
-            f"this text is so long that its patterns are computed row by row, which {type(parts.model).__name__} does "
-            "not allow: it computes them inside its attention; take a shorter text."
-        )
     configs: list[Any] = list({id(module.config): module.config for module in parts.attentions}.values())
     own = [config._attn_implementation for config in configs]
     if any(str(name).startswith("interpwidgets_") for name in own):
@@ -249,6 +278,23 @@ def _keeping(parts: Anatomy, layers: dict[nn.Module, KeptLayer]) -> Iterator[Non
         for config, name in zip(configs, own, strict=True):
             config._attn_implementation = name
         _KEPT.reset(token)
+
+
+@contextmanager
+def _keeping_calls(parts: Anatomy, layers: dict[nn.Module, KeptCall]) -> Iterator[None]:
+    """While this holds, what the attention of each layer is called with is kept."""
+    token = _KEPT.set(layers)  # so that runs of other threads are not
+    last: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        stack.callback(_KEPT.reset, token)
+        for layer, module in enumerate(parts.attentions):
+
+            def keep(module: nn.Module, args: Any, kwargs: Any, layer: int = layer) -> None:
+                if _KEPT.get(None) is layers:
+                    layers[module] = KeptCall(parts, layer, args, kwargs, last)
+
+            stack.callback(module.register_forward_pre_hook(keep, with_kwargs=True).remove)
+        yield
 
 
 # -- the run --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ Threads may open and close this in any order: the first one puts ``run`` in plac
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from threading import Lock
 from typing import Any
@@ -18,42 +19,56 @@ from interpwidgets._errors import Told
 
 Run = Callable[[nn.Module, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
-_COUNTS: dict[nn.Module, int] = {}
 _LOCK = Lock()
+
+
+@dataclass
+class _Standing:
+    """Somebody stands around a module: how many asked for it, and what is to come back."""
+
+    count: int
+    forward: Callable[..., Any]
+    before: Callable[..., Any] | None  # there is one where somebody else stands around it, too
+
+
+_STANDING: dict[nn.Module, _Standing] = {}
 
 
 @contextmanager
 def around(module: nn.Module, run: Run) -> Iterator[None]:
     """While this holds, calls of ``module`` go through ``run``; one ``run`` for each module."""
     with _LOCK:
-        _COUNTS[module] = _COUNTS.get(module, 0) + 1
-        if _COUNTS[module] == 1:
-            _put(module, run)
+        if module in _STANDING:
+            _STANDING[module].count += 1
+        else:
+            _STANDING[module] = _put(module, run)
     try:
         yield
     finally:
         with _LOCK:
-            _COUNTS[module] -= 1
-            if not _COUNTS[module]:
-                del _COUNTS[module]
-                _take_away(module)
+            _STANDING[module].count -= 1
+            if not _STANDING[module].count:
+                _take_away(module, _STANDING.pop(module))
 
 
-def _put(module: nn.Module, run: Run) -> None:
+def _put(module: nn.Module, run: Run) -> _Standing:
     own = module.forward
 
     @wraps(own)  # the library asks forward for its signature
     def forward(*args: Any, **kwargs: Any) -> Any:
         return run(module, own, args, kwargs)
 
-    forward.__dict__["before"] = vars(module).get("forward")  # there is one where somebody else stands around it, too
+    standing = _Standing(1, forward, vars(module).get("forward"))
     vars(module)["forward"] = forward
+    return standing
 
 
-def _take_away(module: nn.Module) -> None:
-    before = vars(module).pop("forward").__dict__["before"]
-    if before is not None:
-        vars(module)["forward"] = before
+def _take_away(module: nn.Module, standing: _Standing) -> None:
+    if vars(module).get("forward") is not standing.forward:
+        return  # somebody came later and stays; ours, inside theirs, lets everything pass
+    del vars(module)["forward"]
+    if standing.before is not None:
+        vars(module)["forward"] = standing.before
 
 
 # -- a run that ends early

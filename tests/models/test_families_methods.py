@@ -25,6 +25,7 @@ from interpwidgets.methods.projections import head_writes, neuron_reads, neuron_
 from interpwidgets.methods.runs import score
 from interpwidgets.methods.tuned_lens import TunedLens
 from interpwidgets.models.anatomy import anatomy
+from interpwidgets.models.attention import attention_patterns, kept_attention
 
 STREAM_NORMS = ["opt 350m", "bert", "roberta", "distilbert"]
 WITH_LAST_NORM = [
@@ -244,6 +245,21 @@ def _divided_by(norm: Any, x: Tensor, W: Tensor) -> Tensor:
 
 def _turns(model: Any) -> bool:
     return hasattr(model.base_model, "rotary_emb") and not getattr(model.config, "alibi", False)
+
+
+# -- long texts
+
+
+@pytest.mark.parametrize("name", ["gpt_neo", "gptj", "bloom", "falcon", "falcon 40b", "falcon rw"])
+def test_patterns_of_long_texts_are_computed_when_they_are_looked_at(
+    build: Callable[..., Any], demo: Any, name: str
+) -> None:
+    model, text = build(name, vocab_size=4200), "Lily ran to the park. Lily ran. " * 2
+    plain, kept = (ask(model, text, demo.tokenizer).patterns for ask in (attention_patterns, kept_attention))
+    for layer, expected in ((0, plain[0]), (2, plain[2]), (1, plain[1]), (1, plain[1])):
+        assert kept[layer].shape == expected.shape
+        torch.testing.assert_close(torch.from_numpy(kept[layer].rows(slice(2, 7), 3)), expected[3:4, 2:7], **CLOSE)
+        torch.testing.assert_close(torch.from_numpy(kept[layer].rows(slice(None))), expected, **CLOSE)
 
 
 # -- widgets
