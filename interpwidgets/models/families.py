@@ -207,7 +207,8 @@ _BLOOM = Family(
     variants=(({"apply_residual_connection_post_layernorm": True}, None),),
 )
 
-# Falcon came in three shapes: 7B reads through one norm, 40B and later through two, and RW one half after the other.
+# Falcon came in three shapes: 7B and 11B read through one norm, 40B and 180B through two, and RW has one half after the
+# other.
 _FALCON = Family(
     blocks="h",
     embed="word_embeddings",

@@ -180,6 +180,21 @@ def test_generating_keeps_what_one_run_over_the_whole_text_would(
     torch.testing.assert_close(tap["logits"], whole["logits"][:, 3:], **CLOSE)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "llama", "gptj"])
+def test_generating_from_texts_of_two_lengths(build: Callable[..., Any], ids: Tensor, family: str) -> None:
+    model, mask = build(family), torch.ones(2, 5, dtype=torch.long)
+    mask[1, :2] = 0
+    sites = ["pattern", "z", "resid_post"]
+    with Tap(model, sites) as tap:
+        text = model.generate(ids[:, :5] * mask, attention_mask=mask, max_new_tokens=4, min_new_tokens=4)
+    with Tap(model, sites) as alone:
+        model(text[1:, 2:-1])
+    assert tap["pattern"][:, 1, :, 2:, :2].abs().max() == 0
+    torch.testing.assert_close(tap["pattern"][:, 1:, :, 2:, 2:], alone["pattern"], **CLOSE)
+    for site in ("z", "resid_post"):
+        torch.testing.assert_close(tap[site][:, 1:, 2:], alone[site], **CLOSE)
+
+
 def test_generating_with_an_edit_is_generating_with_another_model(build: Callable[..., Any], ids: Tensor) -> None:
     model, inputs = build("llama"), {"attention_mask": torch.ones(2, 4), "max_new_tokens": 4, "do_sample": False}
     silent = {("z", 1): torch.zeros_like}
