@@ -7,6 +7,9 @@
 The judging is that of `interpwidgets.course.check`; only the call of the answer happens elsewhere, in a child of its
 own for each exercise, which learns the inputs one case at a time and never what is expected. Whatever a submission
 does, there is a verdict, and it is a fail unless every case agrees.
+
+Values are all that a child cannot make up. That inputs are unchanged and no hook is left is measured beside learner
+code, which could lie about it; but only an answer whose values are right gains anything by that.
 """
 
 import inspect
@@ -155,12 +158,14 @@ def _about(said: Any) -> dict[str, Any]:
 def _answer(said: dict[str, Any]) -> Any:
     if said.get("callable") is not True:
         return said.get("given", Foreign())
-    return _Answer(_text(said.get("own")), _signature(said.get("parameters")))
+    return _Answer(_text(said.get("own"))[:_SAID], _signature(said.get("parameters")))
 
 
 def _signature(parameters: Any) -> inspect.Signature | None:
     if parameters is None:
         return None
+    if len(_list(parameters)) > _MANY or any(len(_text(name)) > _MANY**2 for name, *_ in map(_list, parameters)):
+        raise Garbled("a function of too many parameters")
     try:
         return inspect.Signature(
             [
