@@ -10,7 +10,8 @@
 
 A grade is kept if it was made of the same notebook in the same batch by the same release; a second run makes only
 those that are missing, so a run that was killed goes on where it was. Grades come in the order in which they are
-ready, and at most a few notebooks are in memory at a time.
+ready, and at most a few notebooks are in memory at a time. Somebody asks for a second look? Delete that grade and run
+again: it is made anew, with the same inputs.
 """
 
 import hashlib

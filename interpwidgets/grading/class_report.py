@@ -162,9 +162,10 @@ def _lesson(first: Known, students: int) -> str:
     case = ""
     if first.picture:
         case = f"<details><summary>Open the case</summary>{first.picture}</details>"
+    made = "made the same known mistake" if first.students > 1 else "made a known mistake"
     who = f"{first.students} of {students}"
     return (
-        f'<p class="gr-lesson"><b>For the next lesson:</b> {who} made the same known mistake in {escape(first.id)}. '
+        f'<p class="gr-lesson"><b>For the next lesson:</b> {who} {made} in {escape(first.id)}. '
         f"{prose(first.slip.sentence)}</p>"
         f'<p class="gr-lesson">Two minutes together: {prose(following)}</p>{case}'
     )
@@ -306,7 +307,7 @@ def _rest(grades: Sequence[Grade], notes: Notes) -> str:
 
 def _foot(grades: Sequence[Grade], notes: Notes) -> str:
     graded = sum(grade.graded for grade in grades)
-    took = f" in {notes.seconds:.0f} s" if notes.seconds else ""
+    took = f" in {notes.seconds:.0f} s" if notes.seconds >= 1 else ""
     dot = f'<span><span class="gr-dot"></span>{graded} of {len(grades)} graded{took}</span>'
     if any(grade.unsafe for grade in grades):
         room = f"<span>{mark('stopped', 10)}no sandbox, inputs fresh for each student</span>"

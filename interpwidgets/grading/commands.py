@@ -176,7 +176,8 @@ def write_all(
     missing = {}
     if roster:
         for number in run.chapters:
-            missing[number] = gradebooks.missing(roster, [one for one in grades if one.chapter == number])
+            there = [one for one in grades if one.chapter in (number, "")]  # a file that is no notebook is something
+            missing[number] = gradebooks.missing(roster, there)
     others = [(one.where, one.became) for one in run.seen if not one.became.startswith("graded as")]
     notes = Notes(run.batch.id, __version__, seconds, missing, others, told)
 

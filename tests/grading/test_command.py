@@ -106,6 +106,17 @@ def test_a_submission_that_cannot_be_graded_is_named_and_changes_the_status(
     assert "not graded: cleo (cleo.ipynb)" in told.output
 
 
+def test_who_handed_in_something_else_is_not_among_those_who_handed_in_nothing(
+    quick: None, submissions: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "canvas.csv").write_text(CANVAS, encoding="utf-8", newline="")
+    (submissions / "cleo.ipynb").write_bytes(b"my dog ate it")
+    grade(submissions, "--out", tmp_path / "out", "--students", tmp_path / "canvas.csv")
+    page = (tmp_path / "out" / "class.html").read_text(encoding="utf-8")
+    assert "Nothing handed in" not in page
+    assert "Cleo Berg" in page
+
+
 def test_unsafe_warns_and_is_written_everywhere(quick: None, submissions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = grade(submissions, "--out", out, "--unsafe")
