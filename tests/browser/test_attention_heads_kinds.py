@@ -1,5 +1,6 @@
 """AttentionHeads of what is not a text that looks at itself: cross attention, encoder-decoders, images."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -107,6 +108,15 @@ def test_cells_are_square_and_thumbnails_have_the_shape_of_the_map(bridge):
     assert box["width"] / box["height"] == pytest.approx(8 / 5, rel=0.01)
     without = figure.locator("[data-part=heads]").locator("xpath=..")
     assert without.locator("select:visible").count() == 0, "there are no scores to sort by"
+
+
+def test_thumbnails_of_a_flat_map_leave_room_for_the_numbers_of_their_layers(bridge):
+    keys = [f"k{i}" for i in range(60)]
+    figure = bridge.show(AttentionHeads(["q"], attention(1, 60, layers=6, heads=2), key_tokens=keys))
+    numbers = figure.locator("[data-part=heads] svg text[text-anchor=end]").all()
+    boxes = [number.bounding_box() for number in numbers if number.inner_html().isdigit()]
+    assert len(boxes) == 6
+    assert all(below["y"] - above["y"] >= 14 for above, below in itertools.pairwise(boxes))
 
 
 def test_a_wide_map_zooms_into_all_of_its_few_queries(bridge):

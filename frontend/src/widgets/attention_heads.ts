@@ -76,10 +76,13 @@ function panels(view: View, say: (text: string) => void): Panels {
   const { scope, width } = view;
   const shape = scope.computed(() => {
     const { layers, heads, kv_heads, tokens } = view.meta();
-    return { layers, heads, aspect: Math.min(1, tokens / view.keys().length), groups: kv_heads < heads ? kv_heads : 1, sorted: view.sort() !== "layer" && view.scores().has(view.sort()) };
+    return { layers, heads, aspect: Math.max(0.4, Math.min(1, tokens / view.keys().length)), groups: kv_heads < heads ? kv_heads : 1, sorted: view.sort() !== "layer" && view.scores().has(view.sort()) };
   });
   const picture = view.model.get<Picture | null>("_image");
-  const size = scope.computed(() => mapSize(...cells(view), view.tokens(), view.keys(), width(), devicePixelRatio, shape()));
+  const size = scope.computed(() => {
+    const map = mapSize(...cells(view), view.tokens(), view.keys(), width(), devicePixelRatio, shape());
+    return view.meta().causal ? map : { ...map, below: map.below + 8 }; // the names of the axes stand under the labels
+  });
   const lead = scope.computed(() => (picture ? { ...size(), ...pictureSize(width(), picture), gutter: 0, below: 56 } : size())); // what the grid stands beside
   const grid = scope.computed(() => gridSize(width(), lead(), shape()));
   const side = scope.computed(() => lead().height + lead().below);

@@ -30,6 +30,7 @@ interface Layout {
 
 const SORTED_THUMBS = [72, 64, 56, 48, 40, 34];
 const UNDER_SORTED = 22;
+const FLATTEST = 14; // pixels of a thumbnail at least, so that a layer keeps its number beside it
 
 /** Thumbnails in the order of a score: the largest with which all of them are no taller than the map. */
 function flow(count: number, width: number, height: number, aspect: number): { thumb: number; columns: number } {
@@ -40,10 +41,11 @@ function flow(count: number, width: number, height: number, aspect: number): { t
 function layoutOf(view: View, grid: GridSize, tallest: number): Layout {
   const { layers, heads, kv_heads } = view.meta();
   const { t, columns: across } = view.thumbs();
-  const sides = (thumb: number) => ({ thumb, tall: (thumb * t) / Math.max(t, across), wide: (thumb * across) / Math.max(t, across) });
+  const side = (thumb: number, cells: number) => Math.max(Math.min(thumb, FLATTEST), (thumb * cells) / Math.max(t, across));
+  const sides = (thumb: number) => ({ thumb, tall: side(thumb, t), wide: side(thumb, across) });
   if (view.sort() !== "layer" && view.scores().has(view.sort())) {
     const items = view.order();
-    const { thumb, columns } = flow(items.length, grid.width, tallest, sides(1).tall);
+    const { thumb, columns } = flow(items.length, grid.width, tallest, Math.min(1, t / across));
     const own = sides(thumb);
     const [pitch, rowPitch] = [thumb + 4, own.tall + UNDER_SORTED];
     return { ...own, items, columns, rowPitch, sorted: true, width: columns * pitch - 4, height: Math.ceil(items.length / columns) * rowPitch, x: (column) => column * pitch + (thumb - own.wide) / 2 };
