@@ -129,6 +129,7 @@ def ablate_sweep(
     """
     parts = anatomy(model)
     expect_runnable(parts, tokens)
+    Tap(model, "z")  # says so if there are no heads
     heads = [(layer, head) for layer in range(parts.n_layers) for head in range(parts.n_heads)]
     scores = []
     with torch.no_grad():

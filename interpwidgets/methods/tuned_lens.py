@@ -87,8 +87,8 @@ class TunedLens:
     @classmethod
     def identity(cls, model: Any, sites: Where | Sequence[Where] = EVERY_LAYER) -> "TunedLens":
         """A lens whose translators are zero, which is the logit lens. ``sites``: as in `train_tuned_lens`."""
-        weight = model.get_input_embeddings().weight
         parts = anatomy(model)
+        weight = model.get_input_embeddings().weight
         spots = dict.fromkeys(_same(*spot) for spot in spell_out(model, sites))
         spots.pop(("resid_post", parts.n_layers - 1), None)
         zeros = torch.zeros(parts.d_model, parts.d_model, device=weight.device)

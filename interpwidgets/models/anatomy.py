@@ -491,7 +491,10 @@ def _row(model: Any, part: str | None) -> tuple[str | None, Any, Family]:
     if part not in there:
         came = f"; there is no part {part!r}" if part else ", one of which has to be named"
         names = " or ".join(f"part={each!r}" for each in there)
-        raise UnknownModelError(f"{name} is made of parts{came}: Tap(model, ..., {names}).")
+        pieces: dict[str, Any] = {path: base.get_submodule(path) for path, _ in there.values()}
+        alone = [f"model.{path}" for path, row in there.values() if pieces[path].config.model_type == row]
+        hint = f"; or take {' or '.join(alone)} by itself" if alone else ""
+        raise UnknownModelError(f"{name} is made of parts{came}: Tap(model, ..., {names}){hint}.")
     path, row = there[part]
     root: Any = base.get_submodule(path)
     found = row_of(root.config, row)

@@ -33,19 +33,25 @@ def identities(model: Any, part: str | None = None, **inputs: Tensor) -> dict[st
     """The largest absolute error of every site of ``model`` when run on ``inputs``, such as ``input_ids=ids``.
 
     ``part`` is needed where a model is made of several; each is checked with the one that it stands on. Give two texts
-    or more, without padding. A model should be in float32 and in evaluation mode. What cannot be checked by weights is
-    left out: the activation of an MLP (mlp_post) shows in what the MLP writes. Raises
+    or more, without padding. A model should be in float32 and in evaluation mode. The activation of an MLP (mlp_post)
+    is compared with what a hook sees that enters its last matrix. Raises
     `interpwidgets.models.anatomy.UnknownModelError` for a model whose family has no row.
     """
     parts = anatomy(model, part)
     plain = model(**inputs)
     projected: dict[int, Tensor] = {}
+    activated: dict[int, Tensor] = {}
     with ExitStack() as stack:
         for layer, block in enumerate(parts.blocks):
             hook = block.get_submodule(parts.family.W_O).register_forward_hook(
                 lambda _, __, out, layer=layer: projected.update({layer: out.clone()})
             )
             stack.callback(hook.remove)
+            if parts.has("mlp_post", layer):
+                hook = block.get_submodule(parts.family.mlp["W_out"]).register_forward_pre_hook(
+                    lambda _, args, layer=layer: activated.update({layer: args[0].clone()})
+                )
+                stack.callback(hook.remove)
         tap = stack.enter_context(Tap(model, parts.sites, part=part))
         below = stack.enter_context(_below(model, part))
         model(**inputs)
@@ -53,6 +59,7 @@ def identities(model: Any, part: str | None = None, **inputs: Tensor) -> dict[st
     pairs = [
         each for layer in range(parts.n_layers) for each in _of_a_layer(parts, tap, below, layer, projected[layer])
     ]
+    pairs += [("mlp_post", tap["mlp_post", layer].reshape(seen.shape), seen) for layer, seen in activated.items()]
     for site, found, expected in [*pairs, *_of_the_ends(parts, tap, plain)]:
         errors[site] = max(errors[site], float((found.float() - expected.float()).abs().max()))
     return errors

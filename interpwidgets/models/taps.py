@@ -29,6 +29,9 @@ it keeps what flows by, and may put something else in its place::
     with Tap(model, "resid_post", device="cpu") as tap:           # while it generates: every position of the text
         model.generate(**inputs, max_new_tokens=20)
 
+    with Tap(t5, "pattern", part="cross") as tap:                 # one part of a model that is made of several
+        t5.generate(**inputs)
+
 The sites of one block, in the order of the computation::
 
     resid_pre ─┬─> norm ─> q, k, v ─> pattern ─> z ─> W_O ─> attn_out ─(+)─> resid_mid ─┬─ ...
@@ -40,7 +43,7 @@ The sites of one block, in the order of the computation::
     resid_pre, attn_out, resid_mid, mlp_out, resid_post   [batch, position, d_model]
     q, z                                                  [batch, query, head, d_head]
     k, v                                                  [batch, key, kv_head, d_head]   fewer if queries are grouped
-    pattern                                               [batch, head, query, key]       rows sum to one
+    pattern                                               [batch, head, query, key]       rows sum to one (*)
     mlp_pre, mlp_post                                     [batch, position, d_mlp]
     result                                                [batch, query, head, d_model]   what each head writes: z W_O
 
@@ -57,7 +60,17 @@ that some put on them. Where the MLP is gated (Llama, Gemma) mlp_pre is the gate
 the activated gate times the other branch. In BERT's kind a norm follows each sum, so resid_mid = norm(resid_pre +
 attn_out); these have no final_norm. In Gemma 2 and OLMo 2 a norm stands behind each half, so attn_out is what leaves
 that norm, and ``result`` what the heads write before it. Where attention and MLP read the same stream (GPT-J, GPT-NeoX,
-Falcon, Phi) there is no resid_mid. ViT reads patches, and its logits are [batch, label].
+Falcon, Phi) there is no resid_mid. ViT reads patches, and its logits are [batch, label]. (*) In GPT-OSS rows sum to
+less: attention sinks take the rest.
+
+Other families have other sites, and docs/families.md says which: Mixtral, GPT-OSS and Switch have ``router`` and
+``routing`` where others have mlp_pre and mlp_post (`interpwidgets.models.tap_experts`), and Mamba has conv, gate,
+delta, B, C, state and y in place of attention (`interpwidgets.models.tap_states`). T5 and Switch have three parts,
+"encoder", "decoder" and "cross", and CLIP has two, "text" and "vision". The part "cross" stands between the two halves
+of each block of the decoder, so its resid_pre is the decoder's resid_mid, and what it writes reaches the decoder's MLP:
+
+    decoder   resid_pre ── attention ──(+)── resid_mid                                  MLP ──(+)── resid_post
+    cross                                    resid_pre ── attention ──(+)── resid_post
 
 The model stays the library's own: a way into its attention (`interpwidgets.models.tap_attention`) and a few hooks, put
 in place when the tap opens and taken out when it closes, whatever happens in between. Attention runs as the model
@@ -110,6 +123,7 @@ class Tap:
         device: where kept tensors go, such as ``"cpu"``; they stay where they are unless told otherwise.
         stop: end each run of ``model`` as soon as this tap, and every other one that is open on the model, has what it
             asked for. What the model then returns has nothing in it, so this is not for `generate`.
+        part: which part of a model is meant that is made of several. For two of them, open two taps.
 
     ``tap[site, layer]`` is one kept tensor, ``tap[site]`` all kept layers of a site stacked in front.
 

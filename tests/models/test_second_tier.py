@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from interpwidgets import Tap, load
+from interpwidgets.methods.ablation import ablate_sweep
+from interpwidgets.methods.attribution import logit_attribution
+from interpwidgets.methods.circuits import full_ov
+from interpwidgets.methods.lens import logit_lens
+from interpwidgets.methods.metrics import logit_difference
+from interpwidgets.methods.patching import patch_sweep
+from interpwidgets.methods.projections import neuron_writes
+from interpwidgets.methods.runs import score
+from interpwidgets.methods.tuned_lens import TunedLens
 from interpwidgets.models.anatomy import MissingPartError, UnknownModelError, anatomy
 from interpwidgets.models.families import FAMILIES, PARTS
 from interpwidgets.models.folding import fold_norms
@@ -547,6 +557,63 @@ def sizes(draw: Any, name: str) -> dict[str, Any]:
     return common
 
 
+# -- methods
+
+METRIC = partial(logit_difference, right=5, wrong=7)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "gpt_oss", "mamba"])
+def test_the_lens_ends_with_what_the_model_says(build: Build, ids: Tensor, name: str) -> None:
+    model = build(name).requires_grad_(False)
+    seen = logit_lens(model, ids, sites=["resid_post"])
+    assert seen.kl[-1].abs().max() == 0
+    assert seen.kl[0].mean() > 0
+
+
+@pytest.mark.parametrize("name", ["mixtral", "gpt_oss"])
+def test_shares_of_a_logit_add_up_to_it_where_experts_write(build: Build, ids: Tensor, name: str) -> None:
+    model = build(name).requires_grad_(False)
+    logits = model(ids).logits
+    torch.testing.assert_close(logit_attribution(model, ids, 5, 7).total, logits[..., 5] - logits[..., 7], **CLOSE)
+
+
+@pytest.mark.parametrize(("name", "site"), [("mixtral", "mlp_out"), ("gpt_oss", "z"), ("mamba", "resid_pre")])
+def test_a_sweep_is_what_one_run_for_each_patch_gives(build: Build, ids: Tensor, name: str, site: Any) -> None:
+    model, clean, corrupt = build(name).requires_grad_(False), ids[:1, :4], ids[1:, :4]
+    found = patch_sweep(model, clean, corrupt, METRIC, site, progress=False)
+    there = kept(model, {"input_ids": clean}, site)
+
+    def patched(layer: int, place: int) -> Tensor:
+        index = (slice(None), slice(None), place) if site == "z" else (slice(None), place)
+
+        def patch(x: Tensor) -> Tensor:
+            x[index] = there[site, layer][index]
+            return x
+
+        with Tap(model, edits={(site, layer): patch}):
+            return score(model, corrupt, METRIC)[0]
+
+    expected = torch.stack([torch.stack([patched(layer, place) for place in range(4)]) for layer in range(3)])
+    torch.testing.assert_close(found, expected, **CLOSE)
+
+
+def test_a_method_says_what_a_model_lacks_for_it(build: Build, ids: Tensor) -> None:
+    no_heads = "MambaForCausalLM.* has no attention"
+    with pytest.raises(UnknownModelError, match=no_heads):
+        ablate_sweep(build("mamba"), ids, METRIC, progress=False)
+    with pytest.raises(UnknownModelError, match=no_heads):
+        logit_attribution(build("mamba"), ids, 5, 7)
+    with pytest.raises(MissingPartError, match=no_heads):
+        full_ov(build("mamba"), 1, 2)
+    with pytest.raises(MissingPartError, match="a mixture of experts in layer 1"):
+        neuron_writes(build("mixtral"), 1, 3)
+    for name in ("t5", "clip"):
+        with pytest.raises(UnknownModelError, match="is made of parts"):
+            logit_lens(build(name), ids, sites=["resid_post"])
+        with pytest.raises(UnknownModelError, match="is made of parts"):
+            TunedLens.identity(build(name))
+
+
 # -- what is left behind
 
 
@@ -612,7 +679,7 @@ ATTENTION_OF_A_DECODER = "it is the attention of a decoder to what its encoder r
 REFUSED = {
     "T5 without a part": ("t5", lambda m: Tap(m, "z"), r"made of parts, one of which has to be named.*part='encoder'"),
     "a part it has not": ("t5", lambda m: Tap(m, "z", part="encodr"), "there is no part 'encodr'.*or part='cross'"),
-    "CLIP without a part": ("clip", lambda m: Tap(m, "z"), "part='text' or part='vision'"),
+    "CLIP without a part": ("clip", lambda m: Tap(m, "z"), "part='text'.* or take model.text_model or model.vision_mo"),
     "a part of a piece": ("t5", lambda m: Tap(m.encoder, "z"), "T5Stack is a piece of a larger model"),
     "parts of one piece": ("gpt2", lambda m: Tap(m, "z", part="encoder"), "GPT2LMHeadModel is not made of parts"),
     "logits of an encoder": (
