@@ -7,9 +7,9 @@ The class is made from the solutions: a quarter solved, a quarter half solved, a
 solved with the known mistakes in place of the rest. It is graded as `interpwidgets grade` does it, reports included.
 
 CPU seconds of a submission: user and system time of the worker, of bubblewrap and of the warm process, read from /proc
-before and after, and of the children that ran learner code, as the sandbox counts them (what both count is counted
-twice, so the figures are upper bounds). What starting a worker costs is told apart. Memory: the resident set
-of the command and of the workers, and the memory of all processes together without counting shared pages twice (PSS).
+before and after, and of the children that ran learner code with their keepers, as the sandbox counts them. What
+starting a worker costs is told apart. Memory: the largest resident set so far of the command and of a worker, and the
+memory of all processes together without counting shared pages twice (PSS).
 """
 
 import argparse

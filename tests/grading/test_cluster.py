@@ -36,7 +36,7 @@ def two_machines(folder: Path) -> Iterator[Any]:
     """Two workers, each a process of its own with one thread."""
     quiet = {"distributed.worker.memory.terminate": False, "logging.distributed": "critical"}
     made = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1",
         local_directory=str(folder), silence_logs=50, config=quiet,
     )  # fmt: skip
     with made:
@@ -121,7 +121,7 @@ def test_a_scheduler_that_is_not_there_is_told_in_a_sentence(monkeypatch: pytest
 
 def test_a_cluster_without_workers_is_told_in_a_sentence(tmp_path: Path) -> None:
     with (
-        distributed.LocalCluster(n_workers=0, dashboard_address=None, local_directory=str(tmp_path)) as empty,
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0", local_directory=str(tmp_path)) as empty,
         pytest.raises(GradeError, match="has no workers"),
     ):
         list(remote(empty.scheduler_address, unsafe=True)(tasks(1)))
