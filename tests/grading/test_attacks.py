@@ -2,8 +2,8 @@
 
 The attacks are data: one file for each kind in ``attacks/``. ``does`` says in words what the cell does, ``earns``
 whether that deserves the points ("full": it is strange but right) and ``says`` what the verdict has to contain. After
-each of them an honest submission is judged in the same sandbox, and a file outside, a server and an abstract socket must
-not have noticed anything.
+each of them an honest submission is judged in the same sandbox, and a file outside, a server and an abstract socket
+must not have noticed anything.
 """
 
 import hashlib
