@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -248,6 +249,23 @@ def test_the_newest_that_can_be_read_counts_and_the_others_are_told(look: Look) 
         (True, False),
         (False, True),
     ]
+
+
+def test_the_number_of_a_file_says_which_is_newer_before_the_clock_does(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as out:
+        out.writestr(zipfile.ZipInfo("a_1_20_05.ipynb", (2026, 1, 1, 0, 0, 0)), notebook("05", "new"))
+        out.writestr(zipfile.ZipInfo("a_1_10_05.ipynb", (2026, 2, 1, 0, 0, 0)), notebook("05", "old"))
+    (one,) = submissions(tmp_path / "c.zip", tmp_path / "into")
+    assert one.where == "c.zip/a_1_20_05.ipynb"
+
+
+@pytest.mark.parametrize(("older", "newest"), [("w10.ipynb", "w9.ipynb"), ("w9.ipynb", "w10.ipynb")])
+def test_without_numbers_the_clock_counts_and_then_the_name(tmp_path: Path, older: str, newest: str) -> None:
+    path = as_folder(tmp_path / "class", {f"ada/{older}": notebook("05", "a"), f"ada/{newest}": notebook("05", "b")})
+    os.utime(path / "ada" / older, (1000, 1000))
+    os.utime(path / "ada" / newest, (1000, 1000) if newest == "w10.ipynb" else (2000, 2000))
+    as_folder(path, {"bob/05.ipynb": FIVE})
+    assert next(iter(submissions(path, tmp_path / "into"))).where == f"ada/{newest}"
 
 
 def test_the_same_notebook_twice_is_no_news(look: Look) -> None:
