@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interpwidgets import Tap
 from interpwidgets.models.anatomy import anatomy
+from interpwidgets.models.identities import identities
 from interpwidgets.models.taps import TapError
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
@@ -227,3 +228,44 @@ def test_a_tap_that_opens_in_the_middle_keeps_what_comes_then(build: Callable[..
         model(ids[:, 7:], past_key_values=cache)
     torch.testing.assert_close(tap["z"], whole["z"][:, :, 4:], **CLOSE)
     torch.testing.assert_close(tap["pattern"], whole["pattern"][:, :, :, 4:], **CLOSE)
+
+
+# -- others who stand around a model
+
+
+def test_whoever_comes_while_a_tap_is_open_stays(build: Callable[..., Any], ids: Tensor) -> None:
+    model, seen = build("gptj"), []
+    plain = model(ids).logits
+    attention = model.transformer.h[1].attn
+    with Tap(model, "pattern") as tap:
+        inside = attention.forward
+        attention.forward = lambda *args, **kwargs: (seen.append(1), inside(*args, **kwargs))[1]
+        model(ids)
+    assert tap["pattern"].shape == (3, 2, 4, 10, 10)
+    for _ in range(2):
+        assert torch.equal(model(ids).logits, plain)
+        with Tap(model, "pattern") as again:
+            model(ids)
+        assert torch.equal(again["pattern"], tap["pattern"])
+    assert len(seen) == 5
+
+
+def test_taps_can_be_closed_in_any_order(build: Callable[..., Any], ids: Tensor) -> None:
+    for family in ("llama", "falcon"):
+        model = build(family)
+        plain, before = model(ids).logits, model.config._attn_implementation
+        first, second = Tap(model, "z"), Tap(model, "z", {("z", 0): torch.zeros_like})
+        first.__enter__()
+        second.__enter__()
+        first.__exit__()
+        assert (model(ids).logits - plain).abs().max() > 1e-4
+        second.__exit__()
+        assert torch.equal(model(ids).logits, plain)
+        assert model.config._attn_implementation == before
+        assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_a_real_model_satisfies_the_identities(stories: Any) -> None:
+    ids = torch.randint(3, 500, (2, 40), generator=torch.Generator().manual_seed(0))
+    errors = identities(stories, input_ids=ids)
+    assert max(errors.values()) < 5e-5, errors
