@@ -1,6 +1,7 @@
 """``interpwidgets grade`` from outside: what a teacher types, sees and finds afterwards."""
 
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -176,6 +177,14 @@ def test_what_makes_no_sense_is_told_in_a_sentence_before_anything_is_graded(
     assert sentence in told.output
     assert "Traceback" not in told.output
     assert not (tmp_path / "out" / "grades").exists()
+
+
+def test_a_cluster_that_is_not_there_is_told_in_a_sentence(submissions: Path, tmp_path: Path) -> None:
+    told = grade(submissions, "--out", tmp_path / "out", "--scheduler", "nonsense")
+    assert told.exit_code == 1
+    installed = importlib.util.find_spec("distributed") is not None
+    assert ("No scheduler answers at nonsense" if installed else "--scheduler needs Dask") in told.output
+    assert "Traceback" not in told.output
 
 
 def test_a_full_disk_is_told_in_a_sentence(
