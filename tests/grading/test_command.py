@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from interpwidgets._version import __version__
 from interpwidgets.cli import main
 from interpwidgets.course import chapters
 from interpwidgets.grading import batch, commands, sandbox
@@ -144,9 +145,10 @@ def test_without_a_sandbox_nothing_is_graded_and_the_container_is_pointed_to(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_recipe_that_is_pointed_to_is_there() -> None:
-    root = Path(__file__).parents[2]
-    assert (root / commands.CONTAINER / "Containerfile").is_file()
+def test_the_recipe_that_is_pointed_to_is_there_and_installs_this_release() -> None:
+    recipe = (Path(__file__).parents[2] / commands.CONTAINER / "Containerfile").read_text(encoding="utf-8")
+    assert f"ARG VERSION={__version__}\n" in recipe
+    assert "bubblewrap" in recipe
 
 
 @pytest.mark.parametrize(
