@@ -104,7 +104,7 @@ class Anatomy:
         if self.family.embed is None:
             raise MissingPartError(f"{type(self.model).__name__} does not read tokens, so it has no W_E.")
         embed: Any = self._base(self.family.embed)
-        weight: Tensor = embed.weight * getattr(embed, "scalar_embed_scale", 1.0)
+        weight: Tensor = embed.weight * getattr(embed, "scalar_embed_scale", getattr(embed, "embed_scale", 1.0))
         into = self._base_or_none(self.family.embed_into)
         return weight if into is None else weight @ _weight_in_out(into)
 
@@ -396,7 +396,7 @@ def anatomy(model: Any, part: str | None = None) -> Anatomy:
     """Find the parts of ``model``, any Hugging Face model of a family in `families.FAMILIES`.
 
     ``part`` is needed for a model that is made of several: "encoder", "decoder" or "cross" (the attention of the
-    decoder to what the encoder read) in T5 and Switch, "text" or "vision" in CLIP.
+    decoder to what the encoder read) in T5, Switch and BART, "text" or "vision" in CLIP.
 
     Raises `UnknownModelError` for anything else, saying what it is and what would help.
     """
@@ -414,7 +414,7 @@ def anatomy(model: Any, part: str | None = None) -> Anatomy:
             "prediction comes from the last token alone."
         )
     attentions = [] if family.attention is None else [block.get_submodule(family.attention) for block in blocks]
-    n_heads = root.config.num_attention_heads if attentions else 0
+    n_heads = _n_heads(root.config, part) if attentions else 0
     d_inner, d_model = _sizes(blocks[0].get_submodule(family.W_O))
     d_head = d_inner // n_heads if n_heads else 0
     longest = len(_positions(root, family.positions)) if family.positions else None
@@ -434,6 +434,13 @@ def anatomy(model: Any, part: str | None = None) -> Anatomy:
         causal=bool(getattr(attentions[0], "is_causal", True)) if causal is None else causal,  # Bloom does not say so
         max_context=longest or getattr(root.config, "max_position_embeddings", None),
     )
+
+
+def _n_heads(config: Any, part: str | None) -> int:
+    """Some encoder-decoders (BART) count the heads of either side."""
+    own = getattr(config, "decoder_attention_heads", None) if part in ("decoder", "cross") else None
+    n_heads: int = own or config.num_attention_heads
+    return n_heads
 
 
 def _n_kv_heads(block: nn.Module, family: Family, n_heads: int, d_head: int) -> int:

@@ -548,6 +548,44 @@ def _switch(row: Family, layer: str) -> Family:
 _SWITCH_ENCODER, _SWITCH_DECODER = _switch(_T5_ENCODER, "layer.1"), _switch(_T5_DECODER, "layer.2")
 _T5_ENCODER, _T5_DECODER = _gated(_T5_ENCODER, "layer.1"), _gated(_T5_DECODER, "layer.2")
 
+# BART has T5's three parts and BERT's norms, in the stream, behind each sum.
+_BART = Family(
+    blocks="layers",
+    embed="embed_tokens",
+    positions="embed_positions",
+    attention="self_attn",
+    QKV=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    W_O="self_attn.out_proj",
+    mlp={"W_in": "fc1", "W_out": "fc2"},
+    stream_norms={"attn_out": "self_attn_layer_norm", "mlp_out": "final_layer_norm"},
+    sites={
+        "resid_pre": enters(),
+        "attn_out": leaves("self_attn"),
+        "resid_mid": leaves("self_attn_layer_norm"),
+        "mlp_pre": leaves("fc1"),
+        "mlp_post": enters("fc2"),
+        "mlp_out": leaves("fc2"),
+        "resid_post": leaves(),
+    },
+)
+_BART_CROSS = replace(
+    _BART,
+    embed=None,
+    positions=None,
+    attention="encoder_attn",
+    QKV=("encoder_attn.q_proj", "encoder_attn.k_proj", "encoder_attn.v_proj"),
+    W_O="encoder_attn.out_proj",
+    mlp={},
+    stream_norms={"attn_out": "encoder_attn_layer_norm"},
+    logits=False,
+    cross=True,
+    sites={
+        "resid_pre": leaves("self_attn_layer_norm"),
+        "attn_out": leaves("encoder_attn"),
+        "resid_post": leaves("encoder_attn_layer_norm"),
+    },
+)
+
 # The towers of CLIP. That of texts is causal, which its attention is told only when it is called; that of images has a
 # norm in front of its layers, and its last one reads the first position alone.
 _CLIP_TEXT = Family(
@@ -649,6 +687,9 @@ FAMILIES: dict[str, Family] = {
     "t5_cross": _T5_CROSS,
     "switch_encoder": _SWITCH_ENCODER,
     "switch_decoder": _SWITCH_DECODER,
+    "bart_encoder": replace(_BART, logits=False),
+    "bart_decoder": _BART,
+    "bart_cross": _BART_CROSS,
     "clip_text_model": _CLIP_TEXT,
     "clip_vision_model": _CLIP_VISION,
     "mamba": _MAMBA,
@@ -667,6 +708,11 @@ PARTS: dict[str, dict[str, tuple[str, str]]] = {
         "encoder": ("encoder", "switch_encoder"),
         "decoder": ("decoder", "switch_decoder"),
         "cross": ("decoder", "t5_cross"),
+    },
+    "bart": {
+        "encoder": ("encoder", "bart_encoder"),
+        "decoder": ("decoder", "bart_decoder"),
+        "cross": ("decoder", "bart_cross"),
     },
     "clip": {"text": ("text_model", "clip_text_model"), "vision": ("vision_model", "clip_vision_model")},
 }

@@ -68,7 +68,9 @@ def identities(model: Any, part: str | None = None, **inputs: Tensor) -> dict[st
 def _below(model: Any, part: str | None) -> Tap:
     """What a part of a model stands on: the MLP of a decoder on its cross attention, and that on the encoder."""
     if part == "cross":
-        return Tap(model, "final_norm", part="encoder")
+        return Tap(
+            model, ["final_norm"] if anatomy(model, "encoder").final_norm() else [("resid_post", -1)], part="encoder"
+        )
     return Tap(model, "resid_post", part="cross") if part == "decoder" else Tap(model, part=part)
 
 
@@ -115,7 +117,9 @@ def _of_a_layer(parts: Anatomy, tap: Tap, below: Tap, layer: int, projected: Ten
 
 def _of_attention(parts: Anatomy, tap: Tap, below: Tap, layer: int) -> Iterator[Pair]:
     x = _through(parts.norm(layer, "attention"), tap["resid_pre", layer])[:, :1]
-    read = below["final_norm"][:, :1] if parts.family.cross else x
+    read = x
+    if parts.family.cross:
+        read = below["final_norm" if below.anatomy.final_norm() else ("resid_post", -1)][:, :1]
     for site, source, W, b in (
         ("q", x, parts.W_Q, parts.b_Q),
         ("k", read, parts.W_K, parts.b_K),

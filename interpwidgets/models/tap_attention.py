@@ -69,6 +69,11 @@ def registered(parts: Anatomy) -> bool:
     return bool(parts.attentions) and eager_attention_of(parts.attentions[0]) is not None
 
 
+def heard(module: nn.Module) -> bool:
+    """Whether anybody here listens to ``module``: taps of other threads may stand around it, too."""
+    return any(module in each.layer_of for each in LISTENERS.get())
+
+
 def flow_at(module: nn.Module) -> Callable[..., Tensor]:
     """What all who listen to ``module``, one after the other, make of a tensor."""
     listening = [(each, each.layer_of[module]) for each in LISTENERS.get() if module in each.layer_of]

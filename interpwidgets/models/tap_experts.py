@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from interpwidgets._errors import Told
 from interpwidgets.models.anatomy import Anatomy, UnknownModelError
-from interpwidgets.models.tap_attention import flow_at
+from interpwidgets.models.tap_attention import flow_at, heard
 from interpwidgets.models.tap_forward import around
 
 _SHAPE: ContextVar[tuple[int, ...]] = ContextVar("batch and positions of the mixture that runs")
@@ -61,6 +61,8 @@ def _mixed(_: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def _routed(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not heard(module):
+        return own(*args, **kwargs)
     flow, shape = flow_at(module), _SHAPE.get()
 
     def by_position(site: str, value: Tensor) -> Tensor:

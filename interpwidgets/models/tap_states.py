@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from interpwidgets.models.anatomy import Anatomy
-from interpwidgets.models.tap_attention import LISTENERS, flow_at
+from interpwidgets.models.tap_attention import LISTENERS, flow_at, heard
 from interpwidgets.models.tap_forward import around
 
 
@@ -50,7 +50,7 @@ class _Step:
     C: Any = None
 
 
-_NOW: ContextVar[_Step] = ContextVar("the mixer that runs")
+_NOW: ContextVar[_Step | None] = ContextVar("the mixer that runs", default=None)  # None where nobody listens
 
 
 def projections(parts: Anatomy) -> dict[nn.Module, int]:
@@ -76,6 +76,8 @@ def states(parts: Anatomy) -> Iterator[None]:
 
 
 def _mixing(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not heard(module):
+        return own(*args, **kwargs)
     mixer: Any = module
     x, cache = args[0] if args else kwargs["hidden_states"], kwargs.get("cache_params")
     before = _cached(cache, mixer.layer_idx) if x.shape[1] == 1 else None
@@ -87,15 +89,19 @@ def _mixing(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], k
 
 
 def _projected(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    out = own(*args, **kwargs)
-    x, gate = out.chunk(2, -1)
     now = _NOW.get()
+    out = own(*args, **kwargs)
+    if now is None:
+        return out
+    x, gate = out.chunk(2, -1)
     now.gate = flow_at(module)("gate", gate)
     return out if now.gate is gate and not gate.requires_grad else torch.cat([x, now.gate], -1)
 
 
 def _selected(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     flow, now = flow_at(module), _NOW.get()
+    if now is None:
+        return own(*args, **kwargs)
     seen = args[0].clone()  # the model goes on with the very tensor, too
     new = flow("conv", seen)
     now.conv = args[0] if new is seen and not seen.requires_grad else args[0].copy_(new)
@@ -109,6 +115,8 @@ def _selected(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...],
 
 def _scanned(module: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     flow, now, y = flow_at(module), _NOW.get(), args[0]
+    if now is None:
+        return own(*args, **kwargs)
     if any(each.wants("delta") or each.wants("state") for each in LISTENERS.get() if module in each.layer_of):
         made = _made(now, flow)
         y = y if made is None else made.to(y.dtype)

@@ -65,9 +65,9 @@ less: attention sinks take the rest.
 
 Other families have other sites, and docs/families.md says which: Mixtral, GPT-OSS and Switch have ``router`` and
 ``routing`` where others have mlp_pre and mlp_post (`interpwidgets.models.tap_experts`), and Mamba has conv, gate,
-delta, B, C, state and y in place of attention (`interpwidgets.models.tap_states`). T5 and Switch have three parts,
-"encoder", "decoder" and "cross", and CLIP has two, "text" and "vision". The part "cross" stands between the two halves
-of each block of the decoder, so its resid_pre is the decoder's resid_mid, and what it writes reaches the decoder's MLP:
+delta, B, C, state and y in place of attention (`interpwidgets.models.tap_states`). T5, Switch and BART have three
+parts, "encoder", "decoder" and "cross", and CLIP has two, "text" and "vision". The part "cross" stands between the two
+halves of each block of the decoder: its resid_pre is the decoder's resid_mid, and its resid_post is what the MLP reads:
 
     decoder   resid_pre ── attention ──(+)── resid_mid                                  MLP ──(+)── resid_post
     cross                                    resid_pre ── attention ──(+)── resid_post

@@ -84,6 +84,12 @@ T5 = {
 }  # fmt: skip
 GATED = {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 SWITCH = {**T5, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1, "num_experts": 4, "expert_capacity": 4}
+BART = {
+    "vocab_size": VOCAB, "d_model": D_MODEL, "encoder_layers": N_LAYERS, "decoder_layers": 2, "encoder_ffn_dim": D_MLP,
+    "decoder_ffn_dim": D_MLP, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "decoder_start_token_id": 2,
+    "max_position_embeddings": CONTEXT, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "forced_eos_token_id": None,
+}  # fmt: skip
 TOWER = {"hidden_size": D_MODEL, "intermediate_size": D_MLP, "num_hidden_layers": N_LAYERS, "num_attention_heads": 4}
 CLIP = {
     "text_config": {**SIZES, "eos_token_id": 96},
@@ -97,11 +103,12 @@ SECOND: dict[str, tuple[Any, Any, dict[str, Any]]] = {  # families that lack a s
     "t5": (tf.T5ForConditionalGeneration, tf.T5Config, T5),
     "t5 gated": (tf.T5ForConditionalGeneration, tf.T5Config, GATED),
     "switch": (tf.SwitchTransformersForConditionalGeneration, tf.SwitchTransformersConfig, SWITCH),
+    "bart": (tf.BartForConditionalGeneration, tf.BartConfig, BART),
     "clip": (tf.CLIPModel, tf.CLIPConfig, CLIP),
     "mamba": (tf.MambaForCausalLM, tf.MambaConfig, MAMBA),
 }
 PARTS_OF: dict[str, tuple[str | None, ...]] = {
-    **dict.fromkeys(("t5", "t5 gated", "switch"), ("encoder", "decoder", "cross")), "clip": ("text", "vision"),
+    **dict.fromkeys(("t5", "t5 gated", "switch", "bart"), ("encoder", "decoder", "cross")), "clip": ("text", "vision"),
 }  # fmt: skip
 
 

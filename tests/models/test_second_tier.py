@@ -244,7 +244,7 @@ def test_the_facts_of_a_model(second: Second, model: Any, part: str | None) -> N
     heads = {"mamba": (0, 0, 0), "mixtral": (4, 2, 16), "gpt_oss": (4, 2, 16)}
     assert (parts.n_heads, parts.n_kv_heads, parts.d_head) == heads.get(name, (4, 4, 12))
     assert parts.causal == (part not in ("encoder", "cross", "vision"))
-    lengths = {"mixtral": 64, "gpt_oss": 64, "clip": 10 if part == "vision" else 64}
+    lengths = {"mixtral": 64, "gpt_oss": 64, "bart": 64, "clip": 10 if part == "vision" else 64}
     assert parts.max_context == lengths.get(name)
 
 
@@ -435,9 +435,12 @@ def test_generating_keeps_what_one_run_over_the_whole_text_would(build: Build, i
         torch.testing.assert_close(tap[site], whole[site], **CLOSE, msg=lambda m, site=site: f"{site}: {m}")
 
 
+@pytest.mark.parametrize("name", ["t5", "bart"])
 @pytest.mark.parametrize("part", ["encoder", "decoder", "cross"])
-def test_t5_writes_and_every_part_of_it_is_seen(build: Build, inputs_of: Callable[..., Inputs], part: str) -> None:
-    model, source = build("t5"), inputs_of("t5", 2, 10)["input_ids"]
+def test_a_model_writes_and_every_part_of_it_is_seen(
+    build: Build, inputs_of: Callable[..., Inputs], name: str, part: str
+) -> None:
+    model, source = build(name), inputs_of(name, 2, 10)["input_ids"]
     sites = [site for site in anatomy(model, part).sites if site not in ("final_norm", "logits")]
     with Tap(model, sites, part=part) as tap:
         text = model.generate(source, attention_mask=torch.ones(2, 10), max_new_tokens=6, min_new_tokens=6)
@@ -551,6 +554,12 @@ def sizes(draw: Any, name: str) -> dict[str, Any]:
             "hidden_size": 2 * odd, "state_size": draw(st.integers(1, 5)), "conv_kernel": draw(st.integers(1, 4)),
             "use_bias": draw(st.booleans()), "use_conv_bias": draw(st.booleans()), "expand": draw(st.integers(1, 3)),
         }  # fmt: skip
+    if name == "bart":
+        stacks = {
+            f"{stack}_{size}": n for stack in ("encoder", "decoder") for size, n in (("ffn_dim", odd), ("layers", 2))
+        }
+        counts = {"encoder_attention_heads": heads, "decoder_attention_heads": kv}
+        return {"d_model": heads * d_head, "scale_embedding": draw(st.booleans()), **stacks, **counts}
     common = {"d_model": 8 * heads, "num_heads": heads, "d_kv": d_head, "d_ff": odd}
     if name == "switch":
         common |= {"num_experts": draw(st.integers(1, 4)), "expert_capacity": draw(st.integers(1, 9))}
@@ -650,6 +659,7 @@ def test_of_nested_taps_the_outer_acts_first(model: Any, part: str | None, input
         assert_alike(inner[where], 2 * (plain[where] + 1), site)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_threads_see_only_their_own_taps(model: Any, part: str | None, inputs: Inputs) -> None:
     before, plain, found = state(model), answer(model, inputs), {}
     site = {"mixtral": "router", "gpt_oss": "router", "mamba": "state"}.get(model.config.model_type, "z")
@@ -659,7 +669,7 @@ def test_threads_see_only_their_own_taps(model: Any, part: str | None, inputs: I
 
     def work(scale: int | None) -> None:
         together.wait()
-        for _ in range(3):
+        for _ in range(9):
             with torch.no_grad():
                 found[scale] = answer(model, inputs, part, None if scale is None else edits[scale])
 
@@ -769,4 +779,4 @@ def test_quantised_layers_can_be_tapped_but_are_no_matrices(build: Build, ids: T
 def test_every_family_of_the_second_tier_is_tried_here() -> None:
     rows = {row for parts in PARTS.values() for _, row in parts.values()} | {"mixtral", "gpt_oss", "mamba"}
     assert rows <= set(FAMILIES)
-    assert set(PARTS) == {"t5", "switch_transformers", "clip"}
+    assert set(PARTS) == {"t5", "switch_transformers", "bart", "clip"}
