@@ -89,8 +89,8 @@ class Died(Exception):
 
 
 def command(unsafe: bool) -> list[str]:
-    """How the process that grades is started."""
-    return [sys.executable, "-m", "interpwidgets.grading.worker", *(["--unsafe"] if unsafe else [])]
+    """How the process that grades is started: with -P, it imports nothing from the folder that it is started in."""
+    return [sys.executable, "-P", "-m", "interpwidgets.grading.worker", *(["--unsafe"] if unsafe else [])]
 
 
 class Worker:

@@ -284,6 +284,19 @@ def test_a_worker_that_hangs_is_ended(played: Path) -> None:
     assert "did not finish within 1 s" in grade.trouble
 
 
+def test_a_worker_imports_nothing_from_the_folder_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("base64", "torch", "numpy", "interpwidgets"):  # as a student may have called a file
+        (tmp_path / f"{name}.py").write_text("open('canary', 'w')")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "torch.py").write_text("raise SystemExit(7)")  # far enough to have imported the others
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    ended = subprocess.run(worker.command(False), stdin=subprocess.DEVNULL, cwd=tmp_path, timeout=60)
+    assert ended.returncode == 7
+    assert not (tmp_path / "canary").exists()
+
+
 def test_one_worker_serves_many_submissions_and_is_gone_afterwards(tmp_path: Path, played: Path) -> None:
     submissions = class_of(tmp_path / "in", *"abcdefgh")
     pids = {int(grade.flags[0]) for grade in graded(submissions, tmp_path / "out", local(2))}
