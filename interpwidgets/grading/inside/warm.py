@@ -7,6 +7,7 @@ the child's keeper. The keeper kills the child when the leash says so or hangs u
 reads what the child says. Nor does this process: it reads the control socket, whose other end the grader holds.
 """
 
+import ctypes
 import gc
 import importlib
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 IMPORTED = (
@@ -31,6 +33,8 @@ IMPORTED = (
     "jaxtyping",
     "interpwidgets.grading.inside.child",
 )
+
+_MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
 
 
 def main(settings: dict[str, Any]) -> None:
@@ -49,6 +53,7 @@ def main(settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are not waited for
     gc.collect()
     gc.freeze()  # what was imported stays in pages that all children share
+    _use_large_pages()
     control.sendall(b"ready")
     while True:
         _, given, _, _ = socket.recv_fds(control, 16, 2)
@@ -59,6 +64,18 @@ def main(settings: dict[str, Any]) -> None:
             os._exit(_keep(given[0], given[1], settings))
         for descriptor in given:
             os.close(descriptor)
+
+
+def _use_large_pages() -> None:
+    """Gather this process's memory in pages of 2 MB, where the kernel can (Linux 6.1): a fork copies 500 times fewer
+    entries, which takes a quarter of the time."""
+    libc = ctypes.CDLL(None)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, inode, *_ = line.split()
+        begin, end = (int(edge, 16) for edge in span.split("-"))
+        if rights == "rw-p" and inode == "0" and end - begin >= 2 << 20:
+            for advice in (_MADV_HUGEPAGE, _MADV_COLLAPSE):
+                libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), advice)
 
 
 def _keep(talk: int, leash: int, settings: dict[str, Any]) -> int:
