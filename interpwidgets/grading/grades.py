@@ -280,8 +280,8 @@ class Batch:
             batch = Batch._read(file)
             if batch.submissions != submissions:
                 raise GradeError(
-                    f"{out} holds the grades of {batch.submissions}. Name another folder with --out for the grades of "
-                    f"{submissions}."
+                    f"{out} holds the grades of {batch.submissions}. To go on with them, put the newer download there; "
+                    f"for the grades of {submissions}, name another folder with --out."
                 )
             return batch
         if out.exists() and any(not _passing(one) for one in out.iterdir()):

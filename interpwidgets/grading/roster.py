@@ -16,7 +16,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,17 +115,27 @@ class Roster:
         """Which row is this student's; None if none is, or if it could be two."""
         return next((found for keys, own in self._keys(student) if own and (found := keys.get(own)) is not None), None)
 
-    def _keys(self, student: Who) -> Sequence[tuple[dict[str, int], str]]:
-        logins = self._unique(*(self._columns[name] for name in _LOGINS if name in self._columns))
-        by_name = [(self._spelt, _spelt(student.name)), (self._run_together, _plain(student.name))]
-        said = [student.login, student.email, student.number, student.key]
-        by_login = [(logins, _plain(one)) for one in said]
-        by_login += [(logins, _plain(one.partition("@")[0])) for one in said]
+    def _keys(self, student: Who) -> Iterator[tuple[dict[str, int], str]]:
         if self.kind == "canvas":
-            return [(self._unique(self._columns["id"]), student.canvas), *by_login, *by_name]
-        if self.kind == "moodle":
-            return [(self._participants, student.moodle), *by_login, *by_name]
-        return [*by_login, *by_name]
+            yield self._numbers, student.canvas
+        elif self.kind == "moodle":
+            yield self._participants, student.moodle
+        said = [student.login, student.email, student.number, student.key]
+        yield from ((self._logins, _plain(one)) for one in said)
+        yield from ((self._logins, _plain(one.partition("@")[0])) for one in said)
+        yield self._spelt, _spelt(student.name)
+        yield self._run_together, _plain(student.name)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        column = self._columns["id"]
+        return _once((self.rows[at][column].strip(), at) for at in self.students)
+
+    @cached_property
+    def _logins(self) -> dict[str, int]:
+        columns = [self._columns[name] for name in _LOGINS if name in self._columns]
+        cells = [(self.rows[at][column], at) for at in self.students for column in columns]
+        return _once((_plain(part), at) for cell, at in cells for part in (cell, cell.partition("@")[0]))
 
     @cached_property
     def _participants(self) -> dict[str, int]:
@@ -141,11 +151,6 @@ class Roster:
         """As Canvas spells names in the files that it hands out: the last name first, letters and digits alone."""
         column = self.column(*_NAMES)
         return _once((_plain(self.rows[at][column]), at) for at in self.students) if column is not None else {}
-
-    def _unique(self, *columns: int) -> dict[str, int]:
-        cells = {(_plain(self.rows[at][column]), at) for at in self.students for column in columns}
-        domains = {(_plain(self.rows[at][column].partition("@")[0]), at) for at in self.students for column in columns}
-        return _once(cells | domains)
 
     def written(self, rows: Sequence[Sequence[str]]) -> bytes:
         """The table with other rows, spelt as the file was."""

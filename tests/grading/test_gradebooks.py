@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interpwidgets.grading import gradebooks
+from interpwidgets.grading import roster as roster_module
 from interpwidgets.grading.gradebooks import Plan, safe
 from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, Reply, Slip, Who
 from interpwidgets.grading.roster import Roster
@@ -223,6 +224,17 @@ def test_students_are_known_by_number_login_or_whole_name(tmp_path: Path, studen
     list_ = roster(tmp_path, CANVAS)
     row = list_.row(student)
     assert (list_.names[row] if row is not None else "") == name
+
+
+def test_a_large_class_is_sorted_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "".join(f'"Family{at}, Given",{at + 1000},S{at},login{at},A,,,,,\n' for at in range(500))
+    list_ = roster(tmp_path, f"{CANVAS.partition(',,,,,,Manual')[0]}{rows}")
+    looked: list[str] = []
+    plain = roster_module._plain
+    monkeypatch.setattr(roster_module, "_plain", lambda text: looked.append(text) or plain(text))
+    found = [list_.row(Who(f"k{at}", f"Given Family{at}")) for at in range(500)]
+    assert found == list(list_.students)
+    assert len(looked) < 100 * 500  # and not 500 times 500
 
 
 def test_a_name_that_two_have_decides_nothing(tmp_path: Path) -> None:
