@@ -266,7 +266,7 @@ def _nbgrader(grades: Sequence[Grade]) -> str:
     for grade in grades:
         if grade.graded:
             earned, points = (f"{value:.1f}" for value in (grade.earned, grade.points))
-            login = grade.student.login or grade.student.key
+            login = grade.student.login or grade.student.name
             rows.append([assignment_name(grade), "", "", login, "", "", "", earned, "0.0", earned, points])
     return _csv(rows, "\n")
 

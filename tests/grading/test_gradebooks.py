@@ -289,16 +289,17 @@ def test_the_plain_table_has_a_column_for_each_exercise_and_question(tmp_path: P
 
 
 def test_nbgrader_gets_its_own_columns(tmp_path: Path) -> None:
-    tables, _ = written(tmp_path, [grade(Who("noor", "Noor Haddad"))])
+    tables, _ = written(tmp_path, [grade(Who("k", "Noor Haddad", login="noor")), grade(Who("moodle:7", "Liam"))])
     columns = "assignment duedate timestamp student_id last_name first_name email raw_score late_submission_penalty"
     assert tables["nbgrader.csv"][0] == [*columns.split(), "score", "max_score"]
-    row = dict(zip(*tables["nbgrader.csv"], strict=True))
+    row = dict(zip(*tables["nbgrader.csv"][:2], strict=True))
     assert (row["assignment"], row["student_id"], row["score"], row["max_score"]) == (
         "05_induction_heads",
         "noor",
         "6.0",
         "11.0",
     )
+    assert tables["nbgrader.csv"][2][3] == "Liam"  # where nothing tells a login
 
 
 def test_gradescope_gets_a_test_for_each_exercise(tmp_path: Path) -> None:
