@@ -499,7 +499,8 @@ def _row(model: Any, part: str | None) -> tuple[str | None, Any, Family]:
         came = f"; there is no part {part!r}" if part else ", one of which has to be named"
         names = " or ".join(f"part={each!r}" for each in there)
         pieces: dict[str, Any] = {path: base.get_submodule(path) for path, _ in there.values()}
-        alone = [f"model.{path}" for path, row in there.values() if pieces[path].config.model_type == row]
+        models = {path: piece.config.model_type for path, piece in pieces.items() if isinstance(piece, PreTrainedModel)}
+        alone = [f"model.{path}" for path, row in there.values() if models.get(path) == row]
         hint = f"; or take {' or '.join(alone)} by itself" if alone else ""
         raise UnknownModelError(f"{name} is made of parts{came}: Tap(model, ..., {names}){hint}.")
     path, row = there[part]

@@ -488,6 +488,7 @@ _T5_ENCODER = Family(
     mlp={"W_in": "layer.1.DenseReluDense.wi", "W_out": "layer.1.DenseReluDense.wo"},
     norms={"attention": "layer.0.layer_norm", "mlp": "layer.1.layer_norm"},
     final_norm="final_layer_norm",
+    causal=False,
     logits=False,
     sites={
         "resid_pre": enters(),
@@ -503,6 +504,7 @@ _T5_DECODER = replace(
     _T5_ENCODER,
     mlp={"W_in": "layer.2.DenseReluDense.wi", "W_out": "layer.2.DenseReluDense.wo"},
     norms={"attention": "layer.0.layer_norm", "mlp": "layer.2.layer_norm"},
+    causal=True,
     logits=True,
     scaled_output=True,
     sites={

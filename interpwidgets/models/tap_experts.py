@@ -111,7 +111,8 @@ def _dense(module: nn.Module, out: Any) -> Float[Tensor, "*lead expert"]:
             dense: Tensor = first * weights
             return dense
     raise UnknownModelError(
-        f"{type(module).__name__} returns its choice of experts in a way that is not known, so it cannot be tapped."
+        f"{type(module).__name__} of this release of transformers returns its choice of experts in a way that is not "
+        "known, so it cannot be tapped; the other sites can."
     )
 
 

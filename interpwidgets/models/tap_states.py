@@ -175,7 +175,8 @@ class _Recurrence:
 
 def _cached(cache: Any, layer: int) -> Float[Tensor, "batch d_inner d_state"] | None:
     """The state that a cache holds, as the library goes on with it; None where it holds none."""
-    if cache is None or not hasattr(cache, "get_recurrent_state"):
+    if cache is None:
         return None
-    held: Tensor | None = cache.get_recurrent_state(layer, state_idx=0)
+    old: Any = getattr(cache, "ssm_states", None)  # older releases of transformers
+    held: Tensor | None = cache.get_recurrent_state(layer, state_idx=0) if old is None else old[layer]
     return held

@@ -388,8 +388,12 @@ def _positions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | Non
     cache: Any = kwargs.get("past_key_values")
     past: int | None = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
     state: Any = kwargs.get("cache_params")  # Mamba's, which does not count
-    if state is not None and getattr(state, "has_previous_state", lambda: True)():
-        past = None
+    if state is not None:
+        first = kwargs.get("cache_position")  # older releases of transformers say by this where they are
+        goes_on = (
+            state.has_previous_state() if hasattr(state, "has_previous_state") else first is not None and first[0] > 0
+        )
+        past = None if goes_on else 0
     return past, tokens.shape[1] if isinstance(tokens, Tensor) else None
 
 
