@@ -396,6 +396,27 @@ def test_nested_edits_of_the_state_are_both_kept(build: Build, ids: Tensor) -> N
     assert (inner["state", 1][:, 7] == 2).all()
 
 
+@pytest.mark.parametrize("site", ["conv", "gate", "C"])
+def test_what_a_state_space_reads_is_all_that_it_has(build: Build, ids: Tensor, site: str) -> None:
+    model = build("mamba")
+    tap = kept(model, {"input_ids": ids}, "y", "conv", "gate", edits={(site, 1): torch.zeros_like})
+    through = 0 if site != "C" else model.backbone.layers[1].mixer.D * tap["conv", 1] * functional.silu(tap["gate", 1])
+    torch.testing.assert_close(tap["y", 1], tap["y", 1] * 0 + through, **CLOSE)
+
+
+@pytest.mark.parametrize("way", ["eager", "grouped_mm", "batched_mm"])
+def test_experts_may_be_computed_in_any_way(build: Build, ids: Tensor, way: str) -> None:
+    for name in ("mixtral", "gpt_oss"):
+        model = build(name)
+        model.config._experts_implementation = way
+        assert max(identities(model, input_ids=ids).values()) < 1e-5
+        edits = {"routing": lambda x: x.flip(-1)}
+        model.config._experts_implementation = "eager"
+        expected = answer(model, {"input_ids": ids}, edits=edits)
+        model.config._experts_implementation = way
+        assert_alike(answer(model, {"input_ids": ids}, edits=edits), expected)
+
+
 def test_a_larger_delta_forgets_what_came_before(build: Build, ids: Tensor) -> None:
     model = build("mamba", num_hidden_layers=1)
 
