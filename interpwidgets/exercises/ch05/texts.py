@@ -469,7 +469,7 @@ PHASE_CHANGE = Exercise(
         Mistake(
             "half of the highest score",
             lambda steps, scores: steps[(scores >= scores.max() / 2).int().argmax()],
-            "You wait for half of the highest score. Half *way* is half way from where it starts.",
+            "You wait for half of the highest score. Half way means half way from where it starts.",
             "Next: what is half way from 0.5 to 1.0?",
         ),
         Mistake(
