@@ -389,7 +389,10 @@ def _bubblewrap(python: _Python, shown: dict[str, str]) -> list[str]:
     arguments = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--new-session", "--clearenv"]
     arguments += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     arguments += ["--cap-drop", "ALL"]
-    arguments += ["--unshare-user"] if _other_user() is None else ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    if _other_user() is None:  # a user namespace in which nobody is root can have others in it, without any capability
+        arguments += ["--unshare-user", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
+    else:
+        arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     for name, value in _environment().items():
         arguments += ["--setenv", name, value]
     for folder in sorted({str(above) for place in [*system, *shown] for above in Path(place).parents} - {"/"}):
@@ -401,7 +404,7 @@ def _bubblewrap(python: _Python, shown: dict[str, str]) -> list[str]:
     for inside, place in shown.items():
         arguments += ["--ro-bind", place, inside] if Path(place).exists() else []
     for place in _hidden(python, system):
-        arguments += ["--tmpfs", place]
+        arguments += ["--tmpfs", place, "--remount-ro", place]
     arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", TEMPORARY]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
     return [*arguments, "--chdir", "/", f"{_PYTHON}/bin/python", "-I", "-S", "-B"]

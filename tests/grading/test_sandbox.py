@@ -1,7 +1,6 @@
 """The room itself: what can be seen in it, how it starts again, and where there is none."""
 
 import ast
-import os
 import platform
 import shutil
 import sys
@@ -26,6 +25,13 @@ PACKAGE = Path(interpwidgets.__file__).parent
 RIGHT = "def previous_token_score(pattern):\n    return pattern.diagonal(-1, -2, -1).mean((1, -1))\n"
 
 Judge = Callable[..., Verdict]
+
+
+WRITABLE = """
+import os
+def look():
+    return [folder for folder, _, _ in os.walk("/") if os.access(folder, os.W_OK)]
+"""
 
 
 def said(room: Sandbox, cell: str, seconds: float = 20) -> Any:
@@ -127,15 +133,16 @@ def test_stages_know_nothing_that_knows_an_answer() -> None:
 
 
 def test_nothing_can_be_written_but_an_empty_folder_of_its_own(wide: Sandbox) -> None:
-    places = said(
-        wide,
-        """
-import os
-def look():
-    return [folder for folder, _, _ in os.walk("/") if os.access(folder, os.W_OK)]
-""",
-    )
-    assert set(places) == {"/tmp", "/dev/shm"}
+    assert set(said(wide, WRITABLE)) == {"/tmp", "/dev/shm"}
+
+
+def test_nor_where_it_is_the_user_who_grades(monkeypatch: pytest.MonkeyPatch) -> None:
+    if why := refusal():
+        pytest.skip(why)
+    monkeypatch.setattr(module, "_other_user", lambda: None)
+    with Sandbox(limits=Limits(seconds=20)) as room:
+        assert set(said(room, WRITABLE)) == {"/tmp", "/dev/shm"}
+        assert judged(room).passed
 
 
 def test_the_environment_is_made_for_it_and_says_nothing_of_the_grader(wide: Sandbox) -> None:
@@ -150,7 +157,7 @@ def test_an_answer_is_alone_among_processes_and_has_no_power(wide: Sandbox) -> N
         wide, "import os, threading\ndef look():\n    return [os.getuid(), os.getpid(), threading.active_count()]\n"
     )
     assert process == 1
-    assert user == (65534 if os.geteuid() == 0 else os.geteuid())
+    assert user == 65534
     assert threads == 1
 
 
