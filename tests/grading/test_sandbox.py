@@ -3,6 +3,7 @@
 import ast
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -259,6 +260,11 @@ def test_where_namespaces_are_forbidden_it_says_who_can_allow_them(
     why = refusal() or ""
     assert "No permissions to create new namespace" in why
     assert "unprivileged_userns" in why
+
+
+def test_on_a_system_without_limits_for_processes_it_can_still_say_so() -> None:
+    ask = "import sys; sys.modules['resource'] = sys.modules['fcntl'] = None; import interpwidgets.grading.judge"
+    assert subprocess.run([sys.executable, "-c", ask], check=False).returncode == 0
 
 
 def test_a_machine_with_a_sandbox_has_no_reason_to_refuse() -> None:

@@ -22,15 +22,13 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from interpwidgets.grading.inside import syscalls
+from interpwidgets.grading.inside import TEMPORARY, syscalls
 
 _NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x02000000
 # CLONE_NEWUSER       NEWNS        NEWPID       NEWNET       NEWIPC       NEWUTS       NEWCGROUP
 _NOSUID, _NODEV, _RDONLY, _REC, _PRIVATE = 0x02, 0x04, 0x01, 0x4000, 0x40000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 1, 4, 24, 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
-
-TEMPORARY = "/tmp"  # noqa: S108  (a child's own, and empty)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

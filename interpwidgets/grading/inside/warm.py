@@ -53,7 +53,8 @@ def main(settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are not waited for
     gc.collect()
     gc.freeze()  # what was imported stays in pages that all children share
-    _use_large_pages()
+    with suppress(OSError):  # a system without /proc
+        _use_large_pages()
     control.sendall(b"ready")
     while True:
         _, given, _, _ = socket.recv_fds(control, 16, 2)
