@@ -489,9 +489,10 @@ def _row(model: Any, part: str | None) -> tuple[str | None, Any, Family]:
     config: Any = model.config
     there = {each: row for each, row in PARTS.get(config.model_type, {}).items() if _there(base, row[0])}
     if config.model_type not in PARTS:
+        family = _family(model)
         if part is not None:
             raise UnknownModelError(f"{name} is not made of parts, so there is no part {part!r}; leave it away.")
-        return None, base, _family(model)
+        return None, base, family
     if not there:
         raise UnknownModelError(f"{name} is a piece of a larger model: open that one, with part=....")
     part = next(iter(there)) if part is None and len(there) == 1 else part
@@ -520,9 +521,9 @@ def _family(model: Any) -> Family:
         odd = next(values for values, variant in FAMILIES[config.model_type].variants if variant is None)
         setting = ", ".join(f"{key}={value}" for key, value in odd.items())
         raise UnknownModelError(f"{name} with {setting} computes something that the sites cannot describe.")
-    if not getattr(config, "num_attention_heads", None):
-        raise UnknownModelError(f"{name} ({config.model_type}) has no attention heads to look at.")
     alike = suggest(model)
+    if not getattr(config, "num_attention_heads", None) and not alike:
+        raise UnknownModelError(f"{name} ({config.model_type}) has no attention heads to look at.")
     hint = (
         f"its modules are named as those of {alike[0]!r}, so FAMILIES[{config.model_type!r}] = FAMILIES[{alike[0]!r}] "
         "may be all it needs, and identities() of interpwidgets.models.identities tells"

@@ -751,7 +751,8 @@ def suggest(model: Any) -> list[str]:
 
 def _paths(family: Family) -> set[str]:
     """Every module of a block that a row names."""
-    named: list[str | None] = [family.attention, family.states, family.router, family.sinks, family.W_O]
+    named: list[str | None] = [family.attention, family.router, family.sinks, family.W_O]
+    named += [f"{family.states}.x_proj"] if family.states else []
     named += [*family.QKV, *family.mlp.values(), *family.norms.values()]
     named += [*family.stream_norms.values(), *(family.qk_norms or ()), *(place.path for place in family.sites.values())]
     return {path for path in named if path}

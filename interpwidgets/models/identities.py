@@ -160,12 +160,13 @@ def _in_the_sinks(parts: Anatomy, tap: Tap, layer: int) -> Float[Tensor, "batch 
 def _of_experts(parts: Anatomy, tap: Tap, layer: int, x: Float[Tensor, "batch position d_model"]) -> Iterator[Pair]:
     path = parts.family.router or ""
     router: Any = parts.blocks[layer].get_submodule(path)
-    linear = getattr(router, "classifier", router)  # Switch asks one expert, and weights it as one among all
+    linear = getattr(router, "classifier", router)  # Switch has a layer for it
     yield "router", tap["router", layer], functional.linear(x, linear.weight, getattr(linear, "bias", None))
     routing, chosen = tap["routing", layer], tap["routing", layer] != 0
     logits = tap["router", layer]
-    logits = logits if linear is not router else logits.masked_fill(~chosen, -torch.inf)
-    yield "routing", routing, logits.softmax(-1) * chosen
+    shares = logits.softmax(-1) * chosen  # among all experts, or among those that are asked: families differ
+    among = logits.masked_fill(~chosen, -torch.inf).softmax(-1) * chosen
+    yield "routing", routing, min(shares, among, key=lambda each: float((routing - each).abs().nan_to_num(9).max()))
     experts: Any = parts.blocks[layer].get_submodule(path.rpartition(".")[0] + ".experts")
     flat, total = x.flatten(0, 1), torch.zeros_like(x)
     for expert in range(routing.shape[-1]):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from interpwidgets.methods.projections import neuron_writes
 from interpwidgets.methods.runs import score
 from interpwidgets.methods.tuned_lens import TunedLens
 from interpwidgets.models.anatomy import MissingPartError, UnknownModelError, anatomy
-from interpwidgets.models.families import FAMILIES, PARTS
+from interpwidgets.models.families import FAMILIES, PARTS, suggest
 from interpwidgets.models.folding import fold_norms
 from interpwidgets.models.identities import identities
 from interpwidgets.models.tap_experts import RoutingError
@@ -746,7 +747,9 @@ def test_what_a_family_lacks_is_said(build: Build, case: str) -> None:
 
 
 def test_half_a_model_has_one_part_and_needs_no_name_for_it(build: Build, ids: Tensor) -> None:
-    encoder = tf.T5EncoderModel(build("t5").config).eval()
+    config = build("t5").config
+    torch.manual_seed(0)
+    encoder = tf.T5EncoderModel(config).eval()
     assert anatomy(encoder).part == "encoder"
     assert max(identities(encoder, input_ids=ids).values()) < 1e-5
     with pytest.raises(UnknownModelError, match=r"there is no part 'decoder': Tap\(model, ..., part='encoder'\)"):
@@ -795,6 +798,60 @@ def test_quantised_layers_can_be_tapped_but_are_no_matrices(build: Build, ids: T
         with pytest.raises(MissingPartError, match="the weight of Packed is quantised or not here"):
             matrix(1)
     assert tap.anatomy.W_K(1).shape == (4, 48, 16)
+
+
+QK_NORMS = {"qk_norms": ("self_attn.q_norm", "self_attn.k_norm")}
+SIZES = {
+    "vocab_size": 97, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 32,
+    "num_key_value_heads": 2, "num_experts": 5, "num_experts_per_tok": 2, "pad_token_id": 0,
+}  # fmt: skip
+QWEN3_MOE = {**SIZES, "moe_intermediate_size": 32, "head_dim": 16}
+
+
+@pytest.mark.parametrize("sums_to_one", [True, False])
+@pytest.mark.parametrize(
+    ("name", "model_class", "config_class", "config"),
+    [
+        ("qwen3_moe", tf.Qwen3MoeForCausalLM, tf.Qwen3MoeConfig, QWEN3_MOE),
+        ("olmoe", tf.OlmoeForCausalLM, tf.OlmoeConfig, SIZES),
+    ],
+)
+def test_a_row_is_all_that_another_mixture_of_experts_needs(
+    ids: Tensor, monkeypatch: pytest.MonkeyPatch, name: str, model_class: Any, config_class: Any, config: Any,
+    sums_to_one: bool,
+) -> None:  # fmt: skip
+    torch.manual_seed(0)
+    model = model_class(config_class(**config, norm_topk_prob=sums_to_one)).eval()
+    with pytest.raises(UnknownModelError, match=f"so FAMILIES\\['{name}'\\] = FAMILIES\\['mixtral'\\] may be all"):
+        Tap(model, "z")
+    monkeypatch.setitem(FAMILIES, name, replace(FAMILIES["mixtral"], **QK_NORMS))
+    errors = identities(model, input_ids=ids)
+    assert max(errors.values()) < 1e-5, errors
+    assert {"router", "routing"} <= set(errors)
+
+
+def test_a_line_is_all_that_another_t5_needs(inputs_of: Callable[..., Inputs], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"vocab_size": 97, "d_model": 48, "d_kv": 12, "d_ff": 80, "num_layers": 2, "num_heads": 4}
+    torch.manual_seed(0)
+    model = tf.MT5ForConditionalGeneration(tf.MT5Config(**sizes, decoder_start_token_id=0)).eval()
+    with pytest.raises(UnknownModelError, match="family 'mt5', which has no row"):
+        Tap(model, "z", part="encoder")
+    monkeypatch.setitem(PARTS, "mt5", PARTS["t5"])
+    inputs = inputs_of("t5", 2, 10)
+    size = max(1.0, float(answer(model, inputs).abs().max()))
+    for part in ("encoder", "decoder", "cross"):
+        assert max(identities(model, part=part, **inputs).values()) < 1e-5 * size
+
+
+def test_other_state_spaces_are_told_from_mamba(ids: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"vocab_size": 97, "hidden_size": 48, "num_hidden_layers": 2, "state_size": 4}
+    torch.manual_seed(0)
+    normed = tf.FalconMambaForCausalLM(tf.FalconMambaConfig(**sizes)).eval()  # which puts norms on B, C and delta
+    assert suggest(normed) == ["mamba"]
+    monkeypatch.setitem(FAMILIES, "falcon_mamba", FAMILIES["mamba"])
+    assert max(identities(normed, input_ids=ids).values()) > 1e-3
+    second = tf.Mamba2ForCausalLM(tf.Mamba2Config(**sizes, num_heads=4, head_dim=24, n_groups=1))
+    assert suggest(second) == []
 
 
 def test_every_family_of_the_second_tier_is_tried_here() -> None:
