@@ -110,6 +110,6 @@ def test_the_solved_chapter_runs_offline_in_time(
 
 
 def cpu_of_children() -> float:
-    """CPU seconds of the kernels that have ended: a busy machine makes a chapter wait, but does not make it work more."""
+    """CPU seconds of the kernels that have ended: a busy machine makes a chapter wait, not work more."""
     used = getrusage(RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
