@@ -25,6 +25,7 @@ import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from interpwidgets._errors import Told
 from interpwidgets.models.families import (
@@ -249,7 +250,7 @@ class Anatomy:
         found = None if module is None else self._norm(module)
         if found is not None:
             return found
-        weight = torch.ones_like(_weight_in_out(self._part(0, self.family.W_O))[0])
+        weight = self._ones()
         return Norm(nn.Identity(), weight, torch.zeros_like(weight), centers=False, epsilon=0.0, divides=False)
 
     # -- sites
@@ -383,13 +384,19 @@ class Anatomy:
         if isinstance(module, nn.Identity):
             return None
         stored = getattr(module, "weight", None)
-        offset, like = self.family.norm_offset, _weight_in_out(self._part(0, self.family.W_O))
-        weight = stored + offset if isinstance(stored, Tensor) else like.new_ones(self.d_model)
-        centers = isinstance(module, nn.LayerNorm)
-        epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-        assert isinstance(epsilon, float)
+        weight = stored + self.family.norm_offset if isinstance(stored, Tensor) else self._ones()
         bias = getattr(module, "bias", None)
-        return Norm(module, weight, bias if isinstance(bias, Tensor) else torch.zeros_like(weight), centers, epsilon)
+        return Norm(
+            module=module,
+            weight=weight,
+            bias=bias if isinstance(bias, Tensor) else torch.zeros_like(weight),
+            centers=isinstance(module, nn.LayerNorm) or (stored is None and _centers(module)),
+            epsilon=_epsilon(module),
+        )
+
+    def _ones(self) -> Float[Tensor, " d_model"]:
+        like = next(each for each in self.root.parameters() if each.is_floating_point())
+        return like.new_ones(self.d_model)
 
 
 def anatomy(model: Any, part: str | None = None) -> Anatomy:
@@ -540,15 +547,57 @@ def _a(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
+def _epsilon(module: nn.Module) -> float:
+    """What a norm adds to the square; OLMo's does not say, but shows it where it divides very small numbers."""
+    said = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if isinstance(said, float):
+        return said
+    if next(module.parameters(), None) is not None:
+        raise MissingPartError(f"{type(module).__name__} names no epsilon, so it cannot be read as a norm.")
+    small = 1e-3 * torch.tensor([1.0, -1.0]).repeat(_width(module) // 2)
+    with torch.no_grad():
+        return float((small[0] / module(small)[0]) ** 2 - small[0] ** 2)
+
+
+def _centers(module: nn.Module) -> bool:
+    """Whether a norm without weights takes the mean away, told by what it makes of nothing but a mean."""
+    with torch.no_grad():
+        return bool(module(torch.ones(_width(module))).abs().max() < 0.5)
+
+
+def _width(module: Any) -> int:
+    shape = getattr(module, "normalized_shape", (2,))  # one without a width takes any
+    return int(shape[-1])
+
+
 def _weight_in_out(layer: nn.Module) -> Float[Tensor, "inputs outputs"]:
-    """The matrix that is multiplied from the right: GPT-2's Conv1D stores it so, nn.Linear stores its transpose."""
+    """The matrix that is multiplied from the right: GPT-2's Conv1D stores it so, nn.Linear stores its transpose.
+
+    Whatever else has a weight may do something else with it, as an adapter does, so it is refused.
+    """
     weight = _tensor(layer, "weight")
-    return weight.T if isinstance(layer, nn.Linear) else weight
+    if isinstance(layer, nn.Linear) and _forward_is_known(layer):
+        return weight.T
+    if isinstance(layer, Conv1D | nn.Embedding):
+        return weight
+    name = type(layer).__name__
+    raise MissingPartError(
+        f"a projection of this model is {_a(name)}, whose weight may not be all that it multiplies by; merge it into a "
+        "plain nn.Linear first (merge_and_unload() in PEFT), or use taps other than 'result', which do not need it."
+    )
+
+
+def _forward_is_known(layer: nn.Linear) -> bool:
+    """Whether PyTorch or transformers (Falcon has a class of its own) wrote what this layer computes."""
+    written = type(layer).forward.__module__.partition(".")[0]
+    return written in ("torch", "transformers", "interpwidgets")
 
 
 def _sizes(layer: Any) -> tuple[int, int]:
-    """How many numbers a projection reads and makes; Conv1D calls them nx and nf."""
-    return (layer.nx, layer.nf) if hasattr(layer, "nf") else (layer.in_features, layer.out_features)
+    """How many numbers a projection reads and makes; Conv1D calls them nx and nf, an adapter may say nothing."""
+    if hasattr(layer, "nf"):
+        return layer.nx, layer.nf
+    return _sizes(layer.base_layer) if not hasattr(layer, "in_features") else (layer.in_features, layer.out_features)
 
 
 def _bias(layer: nn.Module) -> Float[Tensor, " outputs"]:

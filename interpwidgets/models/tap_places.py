@@ -47,15 +47,21 @@ def listen(block: nn.Module, place: Place, flow: Flow, listens: Listens) -> list
 
 
 def listen_to_heads(parts: Anatomy, layer: int, flow: Flow, listens: Listens) -> list[Any]:
-    """Hooks that hand on what each head of a layer writes, [batch, query, head, d_model]; their sum goes on."""
+    """Hooks that hand on what each head of a layer writes, [batch, query, head, d_model].
+
+    What the projection makes goes on, whoever else has changed it; of an edit, only what it adds. Raises
+    `interpwidgets.models.anatomy.MissingPartError` for a projection that is not a plain matrix.
+    """
     projection = parts.blocks[layer].get_submodule(parts.family.W_O)
+    parts.W_O(layer)  # a sentence now, rather than in the middle of a run
 
     def leaving(_: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:
         if not listens():
             return out
         heads = parts.heads(args[0].unflatten(-1, (parts.n_heads, parts.d_head)), layer)
-        new = flow(heads)
-        return out if new is heads and not heads.requires_grad else new.sum(-2) + parts.b_O(layer)
+        seen = heads.view_as(heads) if heads.requires_grad else heads  # another node: gradients pass through this one
+        new = flow(seen)
+        return out if new is seen and not heads.requires_grad else out + (new - heads).sum(-2)
 
     return [projection.register_forward_hook(leaving)]
 
