@@ -52,7 +52,7 @@ def panels(verdict: Verdict, compared: Comparison) -> str:
     if np.iscomplexobj(target) or np.iscomplexobj(yours):
         target, yours = np.abs(target), np.abs(yours)
     where = at or (0,)
-    input_ = title("Smallest failing input") + given.smallest(verdict.case, verdict.arguments, at)
+    input_ = failing_input(verdict, at)
     if target.ndim == 1 and len(target) > LIMIT:
         drawn = curve(target.astype(float), yours.astype(float), where[0], compared.axes[0] if compared.axes else "")
         lead = f'<div class="iwr-title"><span>Target and yours</span></div>{drawn}'
@@ -63,7 +63,8 @@ def panels(verdict: Verdict, compared: Comparison) -> str:
     digits = decimals(compared)
     shown = [("Target", target), ("Yours", yours), ("Yours − target", difference)]
     scales = _scales(target, yours, difference)
-    panels = [input_]
+    apart = given.crowded(verdict.arguments)
+    panels = [] if apart else [input_]
     for (name, values), colours in zip(shown, scales, strict=True):
         value = number(_rounded(name, target[where], yours[where], values[where], digits), digits)
         drawn = _one_panel(
@@ -72,7 +73,12 @@ def panels(verdict: Verdict, compared: Comparison) -> str:
         panels.append(f'<div class="iwr-title"><span>{name}</span><span>{value}</span></div>{drawn}')
     extra = place_of(compared, at) if target.ndim > 2 else ""
     tail = f'<div class="iwr-caption">Shown: the part round {escape(extra)}.</div>' if extra else ""
-    return side_by_side(panels) + tail
+    return (side_by_side([input_]) if apart else "") + side_by_side(panels) + tail
+
+
+def failing_input(verdict: Verdict, chosen: Sequence[int] = ()) -> str:
+    """The case that fails first, with every argument under its name."""
+    return title("Smallest failing input") + given.smallest(verdict.case, verdict.arguments, chosen)
 
 
 def _rounded(name: str, target: Any, yours: Any, value: Any, digits: int) -> Any:

@@ -13,10 +13,11 @@ import torch
 
 from interpwidgets.course.colour import scale
 from interpwidgets.course.kinds import kind
-from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, number, picture
+from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, number, picture, tile
 
 _HEADS = 36  # as many thumbnails fit
 _TOKENS = 64  # as many chips
+_SMALL = 8  # as many rows and columns of numbers
 
 
 def array(value: Any) -> Any:
@@ -68,15 +69,20 @@ def patterns(value: Any) -> Any:
 
 
 def smallest(case: str, arguments: Mapping[str, Any], chosen: Sequence[int] = ()) -> str:
-    """The arguments small: pictures where they help, words for all, under the name of the case."""
-    drawn: list[str] = []
-    told = [case] if case else []
-    for name, value in arguments.items():
-        picture_ = _small(name, value, chosen) if len(drawn) < 2 else ""
-        if picture_:
-            drawn.append(picture_)
-        told.append(words(name, value))
-    return "".join(drawn) + f'<div class="iwr-caption">{"<br>".join(map(escape, told))}</div>'
+    """The name of the case, then every argument under its own name: drawn if it is small, else in words."""
+    told = "".join(_argument(name, value, chosen) for name, value in arguments.items())
+    lead = f'<div class="iwr-caption">{escape(case)}</div>' if case else ""
+    return f'{lead}<div class="iwr-given">{told}</div>'
+
+
+def crowded(arguments: Mapping[str, Any]) -> bool:
+    """Whether so many arguments are drawn that they need a row of their own."""
+    return sum(bool(_small(name, value, ())) for name, value in arguments.items()) > 2
+
+
+def _argument(name: str, value: Any, chosen: Sequence[int]) -> str:
+    what = words(name, value).removeprefix(name)
+    return f'<div><div class="iwr-small"><b>{escape(name)}</b>{escape(what)}</div>{_small(name, value, chosen)}</div>'
 
 
 def _small(name: str, value: Any, chosen: Sequence[int]) -> str:
@@ -84,16 +90,22 @@ def _small(name: str, value: Any, chosen: Sequence[int]) -> str:
     if heads is not None:
         return _thumbnails(heads, chosen)
     found = array(value)
-    if found is None or not found.size or found.ndim == 0:
+    if found is None or not found.size:
         return ""
     if found.dtype.kind in "iu" and found.ndim <= 2:
         return "".join(map(_tokens, np.atleast_2d(found)[:4]))
-    if found.ndim <= 2:
-        flat = np.atleast_2d(found.astype(np.float64))
-        if max(flat.shape) <= 8:
-            return cells(flat, scale(flat), (-1, -1), ("", ""), digits_for(flat, least=1))
-        return picture(flat, scale(flat), None, f"the values of {name}", 200)
-    return ""
+    flat = found.astype(np.float64).reshape(-1, found.shape[-1] if found.ndim else 1)
+    if max(flat.shape) <= _SMALL:
+        return _numbers(flat, found.shape[:-1])
+    return picture(flat, scale(flat), None, f"the values of {name}", 160) if found.ndim <= 2 else ""
+
+
+def _numbers(flat: Any, lead: Sequence[int]) -> str:
+    """Rows of numbers, each labelled by its place on the axes before the last that are longer than one."""
+    whole = bool((flat == np.round(flat)).all())
+    places = np.ndindex(*(length for length in lead if length > 1))
+    labels = [", ".join(map(str, place)) for place in places] if len(flat) > 1 else []
+    return tile(flat, scale(flat), labels, 0 if whole else digits_for(flat))
 
 
 def _thumbnails(heads: Any, chosen: Sequence[int]) -> str:

@@ -84,6 +84,23 @@ def cells(
     return f'<div class="iwr-grid" style="{style}" {label}>{"".join(parts)}</div>'
 
 
+def tile(values: Any, colours: Scale, labels: Sequence[str], digits: int) -> str:
+    """Cells [row, column] no wider than their numbers, for what stands beside something else; ``labels`` of the rows.
+
+    Without labels, the numbers of the columns are left out too.
+    """
+    rows, columns = values.shape
+    widest = max((len(number(value, digits)) for value in values.ravel()), default=1)
+    lead = "max-content " if labels else ""
+    style = f"grid-template-columns:{lead}repeat({columns},{max(24, 7 * widest + 10)}px)"
+    parts = ["<i></i>", *(f"<i>{at}</i>" for at in range(columns))] if labels and columns > 1 else []
+    for row in range(rows):
+        parts += [f"<i>{escape(labels[row])}</i>"] if labels else []
+        parts += [_cell(value, number(value, digits), colours, 20, ringed=False) for value in values[row]]
+    label = f'role="img" aria-label="{_said(values, digits)}"'
+    return f'<div class="iwr-grid" style="{style}" {label}>{"".join(parts)}</div>'
+
+
 def _on(chosen: bool) -> str:
     return ' class="iwr-on"' if chosen else ""
 

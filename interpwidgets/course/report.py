@@ -15,7 +15,15 @@ import numpy as np
 
 from interpwidgets.course import given
 from interpwidgets.course.colour import scale
-from interpwidgets.course.differences import difference_of, numbers, panels, place_of, ringed, rows
+from interpwidgets.course.differences import (
+    difference_of,
+    failing_input,
+    numbers,
+    panels,
+    place_of,
+    ringed,
+    rows,
+)
 from interpwidgets.course.markup import div, mark, page, prose, side_by_side, standing_mark, title
 from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, picture
 from interpwidgets.course.verdict import Chip, Comparison, Cost, Failure, Stop, Verdict
@@ -102,6 +110,8 @@ def _failing(verdict: Verdict) -> Iterator[str]:
     if failure.comparison:
         yield panels(verdict, failure.comparison)
         yield numbers(failure.comparison)
+    elif failure.chips and verdict.arguments:
+        yield side_by_side([failing_input(verdict)])
     elif verdict.arguments:
         yield f'<div class="iwr-caption">Input: {escape(_case(verdict))}</div>'
     if verdict.arguments:

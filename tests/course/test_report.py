@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from interpwidgets.course import colour, markup
+from interpwidgets.course import colour, given, markup
 from interpwidgets.course.check import judge
 from interpwidgets.course.exercise import Case, Exercise, Mistake
 
@@ -143,6 +143,35 @@ def test_arrays_of_every_size_have_a_picture(shape: tuple[int, ...], tag: str) -
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float16, torch.bfloat16, torch.complex64])
 def test_values_of_every_dtype_have_a_picture(dtype: torch.dtype) -> None:
     assert "differ" in differing(torch.tensor([1, 0, 1]).to(dtype), torch.tensor([0, 0, 1]).to(dtype)).text
+
+
+def drawn_input(answer: Any) -> Page:
+    exercise = Exercise(
+        id="97.9", title="x", points=1, minutes=1, lines=(1, 1), reference=lambda x, weight, y, epsilon: x + y,
+        cases=[Case("a case", lambda seed, device: (torch.full((2, 1, 1, 2), 3.0), torch.tensor([7.5]),
+                                                    torch.full((2, 1, 1, 2), 5.0), 0.25))],
+        mistakes=[], axes=("part", "text", "position", "d_model"), hints=["a"], first_step="look.",
+    )  # fmt: skip
+    return page(judge(exercise, answer))
+
+
+def test_every_small_argument_is_drawn_under_its_name() -> None:
+    shown = drawn_input(lambda x, weight, y, epsilon: x - y)
+    assert (
+        "x float32 [2, 1, 1, 2] 0 1 0 3 3 1 3 3 weight float32 [1] 7.50 y float32 [2, 1, 1, 2] 0 1 0 5 5" in shown.text
+    )
+    assert "epsilon 0.25" in shown.text
+
+
+def test_a_result_of_another_shape_shows_its_input_too() -> None:
+    shown = drawn_input(lambda x, weight, y, epsilon: (x + y)[0])
+    assert "Smallest failing input a case x float32 [2, 1, 1, 2] 0 1 0 3 3" in shown.text
+
+
+def test_a_large_argument_is_told_by_its_shape() -> None:
+    told = given.smallest("", {"stack": torch.rand(9, 9, 9)})
+    assert "[9, 9, 9]" in told
+    assert "iwr-c" not in told.replace("iwr-caption", "")
 
 
 def test_the_answer_is_never_told(toys: ModuleType) -> None:
