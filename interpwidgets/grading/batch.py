@@ -125,16 +125,19 @@ class Run:
         with ExitStack() as closing:
             self.into = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="interpwidgets-")))
             found = survey(self._submissions, self.into)
+            wanted = [one for one in found.submissions if self._chapter in ("", one.chapter) or one.trouble]
+            if len(wanted) < len(found.submissions) and not any(one.chapter for one in wanted):
+                there = ", ".join(sorted({one.chapter for one in found.submissions} - {""}))
+                raise GradeError(
+                    f"{self._submissions} holds no notebook of chapter {self._chapter}; chapters found: {there}."
+                )
             self.batch = Batch.at(self._out, str(self._submissions.resolve()))
             try:
                 closing.enter_context(FileLock(self._out / ".lock", timeout=0))
             except Timeout:
                 raise GradeError(f"Another run is grading into {self._out}; wait until it has ended.") from None
             self.seen = found.seen
-            wanted = [one for one in found.submissions if self._chapter in ("", one.chapter) or one.trouble]
             self.others = len(found.submissions) - len(wanted)
-            if not any(one.chapter for one in wanted) and self.others:
-                raise GradeError(f"{self._submissions} holds no notebook of chapter {self._chapter}.")
             self.asked = [self._asked(one) for one in wanted]
             self._closing = closing.pop_all()
         return self

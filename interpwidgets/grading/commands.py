@@ -50,6 +50,7 @@ _WARNING = (
     help="The class: Canvas' export of the gradebook or Moodle's grading worksheet, which are filled, or any list.",
 )
 @click.option("--assignment", default="", metavar="NAME", help="The column of Canvas' export, if its name is not ours.")
+@click.option("--overwrite", is_flag=True, help="Replace grades and comments that CSV already has by ours.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that grade.  [default: one per core]")
 @click.option("--scheduler", default="", metavar="tcp://...", help="Grade on a Dask cluster instead of this machine.")
 @click.option("--unsafe", is_flag=True, help="Run submitted code without a sandbox. It can forge its own points.")
@@ -59,6 +60,7 @@ def grade(
     chapter: str,
     students: Path | None,
     assignment: str,
+    overwrite: bool,
     workers: int | None,
     scheduler: str,
     unsafe: bool,
@@ -73,14 +75,16 @@ def grade(
     same command, and nothing is graded twice.
     """
     from interpwidgets.grading.batch import Run
-    from interpwidgets.grading.gradebooks import Plan
+    from interpwidgets.grading.gradebooks import Plan, acquainted
     from interpwidgets.grading.roster import Roster
 
     with _in_a_sentence(out):
         _allowed(unsafe, bool(scheduler))
         roster = Roster.read(students) if students else None
         with Run(submissions, out, chapter, unsafe) as run:
-            plan = Plan.made(roster, run.chapters, assignment)
+            if roster:
+                acquainted(roster, [one.student for one in run.asked])
+            plan = Plan.made(roster, run.chapters, assignment, overwrite)
             begin = time.monotonic()
             grades = _graded(run, _crew(workers, scheduler, unsafe))
             told = write_all(out, run, grades, roster, plan, time.monotonic() - begin)
@@ -189,10 +193,13 @@ def write_all(
 
 
 def _named(grade: "Grade", roster: "Roster | None") -> "Grade":
-    """The grade with the name that the teacher's list gives."""
-    row = roster.row(grade.student) if roster else None
-    name = roster.names[row] if roster and row is not None else ""
-    return replace(grade, student=replace(grade.student, name=name)) if name else grade
+    """The grade with what the teacher's list says of the student: name, login, address, and how late it was."""
+    if roster is None:
+        return grade
+    told = roster.lateness(grade.student)
+    flags = (f"{roster.path.name} says: {told} late.",) if told else ()
+    student = roster.completed(grade.student)
+    return replace(grade, student=student, late=grade.late or bool(told), flags=(*flags, *grade.flags))
 
 
 def _feedback(out: Path, run: "Run", roster: "Roster | None") -> None:

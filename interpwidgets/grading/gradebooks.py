@@ -17,6 +17,9 @@ What each format is was read in these sources (November 2026):
 - *Gradescope*: "Autograder Specifications" at gradescope-autograders.readthedocs.io: ``score``, ``output``,
   ``execution_time``, ``extra_data`` and ``tests`` with ``name``, ``number``, ``score``, ``max_score``, ``output``.
 
+A cell that already holds another grade or comment keeps it, and the student is named, unless ``--overwrite`` is given;
+a row of Moodle's whose "Grade can be changed" is "No" is never filled.
+
 Where a gradebook gives the assignment other points than the exercises have, grades are scaled to them and rounded to
 two decimals. Questions are told in words and never in the points. Whoever handed in nothing gets no grade, and is
 named. Lateness is named and takes no points.
@@ -29,11 +32,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 from interpwidgets._version import __version__
-from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, write_whole
+from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, Who, write_whole
 from interpwidgets.grading.roster import Roster
 
 UNSAFE = "Graded with --unsafe: learner code ran without a sandbox, so these points can be forged."
@@ -53,20 +56,25 @@ def safe(cell: str) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """The columns of a teacher's file by chapter: empty for a plain list."""
+    """The columns of a teacher's file by chapter, empty for a plain list; and whether what stands there is replaced."""
 
     columns: Mapping[str, int]
+    overwrite: bool = False
 
     @staticmethod
-    def made(roster: Roster | None, chapters: Mapping[str, str], assignment: str) -> "Plan":
+    def made(roster: Roster | None, chapters: Mapping[str, str], assignment: str, overwrite: bool = False) -> "Plan":
         """Which column takes which of these chapters (number -> title).
 
         ``assignment`` is part of the name of the one column to fill. Raises `GradeError` if there is no column or more
         than one.
         """
+        if assignment and (roster is None or roster.kind != "canvas"):
+            raise GradeError(
+                "--assignment names a column of Canvas' export; give that file with --students, or leave it out."
+            )
         if roster is None or roster.kind == "plain":
-            if assignment:
-                raise GradeError("--assignment names a column of Canvas' export; give that file with --students.")
+            if overwrite:
+                raise GradeError("--overwrite is for Canvas' export or Moodle's worksheet; leave it out.")
             return Plan({})
         if roster.kind == "moodle":
             if len(chapters) > 1:
@@ -74,11 +82,10 @@ class Plan:
                 raise GradeError(f"A Moodle worksheet is for one assignment; pick one of {told} with --chapter.")
             column = roster.column("grade")
             assert column is not None
-            return Plan(dict.fromkeys(chapters, column))
+            return Plan(dict.fromkeys(chapters, column), overwrite)
         names = _assignments(roster)
-        return Plan(
-            {number: _chosen(roster, number, title, chapters, assignment, names) for number, title in chapters.items()}
-        )
+        chosen = {one: _chosen(roster, one, title, chapters, assignment, names) for one, title in chapters.items()}
+        return Plan(chosen, overwrite)
 
 
 def _assignments(roster: Roster) -> dict[int, str]:
@@ -131,8 +138,10 @@ def write(out: Path, batch: Batch, grades: Sequence[Grade], roster: Roster | Non
         if grade.graded:
             folder = f"{batch.file_name(grade.student)}-{grade.chapter}"
             write_whole(out / "gradescope" / folder / "results.json", _gradescope(grade).encode())
-    if roster is None or roster.kind == "plain":
+    if roster is None:
         return []
+    if roster.kind == "plain":
+        return list(_strangers(roster, grades))
     rows, told = _filled(roster, plan, grades, batch)
     name = "canvas.csv" if roster.kind == "canvas" else "moodle.csv"
     write_whole(out / f"{lead if roster.kind == 'canvas' else ''}{name}", roster.written(rows))
@@ -163,34 +172,95 @@ def missing(roster: Roster, grades: Iterable[Grade]) -> list[str]:
 
 def _filled(roster: Roster, plan: Plan, grades: Sequence[Grade], batch: Batch) -> tuple[list[list[str]], list[str]]:
     rows = [list(row) for row in roster.rows]
-    there, lost = placed(roster, grades)
-    told, excused = [], []
+    there, _ = placed(roster, grades)
+    left: dict[str, list[str]] = {}
     for at, theirs in there.items():
         for grade in theirs:
             column = plan.columns.get(grade.chapter)
-            if column is None or not grade.graded:
-                continue
-            if rows[at][column].strip().upper() == "EX":
-                excused.append(grade.student.name)
-                continue
-            rows[at][column] = number(grade.earned, grade.points, _most(roster, at, column))
-            comments = roster.column("feedback comments")
-            if roster.kind == "moodle" and comments is not None:
-                rows[at][comments] = safe(escape(comment(grade, batch)))
+            if column is not None and grade.graded:
+                why, what = _fill(roster, rows[at], column, grade, _comment_cell(grade, batch), plan.overwrite)
+                left.setdefault(why, []).append(f"{grade.student.name}{what}")
+    told = [_LEFT[why].format(roster.path.name, ", ".join(sorted(left[why]))) for why in _LEFT if why in left]
+    return rows, [*_strangers(roster, grades), *told, *_scaled(roster, plan, grades)]
+
+
+_LEFT = {
+    "excused": "Excused in {0}, and left so: {1}.",
+    "closed": "{0} says that these grades may not be changed, so they are left as they are: {1}.",
+    "kept": "Kept, because {0} holds something else already: {1}. --overwrite puts our grades and comments there.",
+}
+
+
+def _strangers(roster: Roster, grades: Sequence[Grade]) -> Iterable[str]:
+    """Who handed something in and is not in the list, and who is in the list and handed in nothing."""
+    _, lost = placed(roster, grades)
     if lost:
         names = ", ".join(sorted({grade.student.name for grade in lost}))
-        told.append(f"Not in {roster.path.name}, or there twice, so not written into it: {names}.")
-    if excused:
-        told.append(f"Excused in {roster.path.name}, and left so: {', '.join(sorted(excused))}.")
+        yield f"Not in {roster.path.name}, or there twice, so not written into it: {names}."
     if nothing := missing(roster, grades):
-        told.append(f"In {roster.path.name}, and nothing handed in: {', '.join(nothing)}. They get no grade, not zero.")
-    return rows, [*told, *_scaled(roster, plan, grades)]
+        yield f"In {roster.path.name}, and nothing handed in: {', '.join(nothing)}. They get no grade, not zero."
 
 
-def _most(roster: Roster, row: int, column: int) -> float | None:
+def _comment_cell(grade: Grade, batch: Batch) -> str:
+    return safe(escape(comment(grade, batch)))
+
+
+def _fill(roster: Roster, row: list[str], column: int, grade: Grade, told: str, overwrite: bool) -> tuple[str, str]:
+    """Put a grade into its row, and a comment into Moodle's; what is left as it was, and the two values, or "", "".
+
+    A grade that a teacher gave by hand stays, and then so does the comment beside it.
+    """
+    stands, ours = row[column].strip(), number(grade.earned, grade.points, _most(roster, row, column))
+    changeable = roster.column("grade can be changed")
+    if stands.upper() == "EX":
+        return "excused", ""
+    if roster.kind == "moodle" and changeable is not None and row[changeable].strip().casefold() == "no":
+        return "closed", "" if _same(stands, ours) else f" ({stands or 'no grade'}; we have {ours})"
+    if stands and not _same(stands, ours) and not overwrite:
+        return "kept", f" ({stands}; we have {ours})"
+    row[column] = ours
+    at = roster.column("feedback comments") if roster.kind == "moodle" else None
+    if at is None:
+        return "", ""
+    if row[at].strip() and _words(row[at]) != _words(told) and not overwrite:
+        return "kept", " (the comment)"
+    row[at] = told
+    return "", ""
+
+
+def _same(stands: str, ours: str) -> bool:
+    try:
+        return abs(float(stands.replace(",", ".")) - float(ours)) < 0.006
+    except ValueError:
+        return stands == ours
+
+
+def _words(html: str) -> list[str]:
+    """A comment without the markup that Moodle puts round it."""
+    return unescape(re.sub(r"<[^>]*>", " ", html)).split()
+
+
+def acquainted(roster: Roster, students: Iterable[Who]) -> None:
+    """Raise `GradeError` if the list is not of this class: none of these students is in it."""
+    asked = {student.key: student for student in students}.values()
+    foreign = roster.kind == "plain" and {one.moodle for one in asked} & roster.numbered
+    if asked and (foreign or all(roster.row(one) is None for one in asked)):
+        columns = ", ".join(roster.header[:10])
+        raise GradeError(
+            f"{roster.path} looks like Moodle's grading worksheet in another language than English; its columns are "
+            f"{columns}. Needed are Identifier, Full name, Grade and so on: set your language in Moodle to English and "
+            "download the worksheet again."
+            if foreign
+            else f"{roster.path} has none of the {len(asked)} students who handed something in; its columns are "
+            f"{columns}. Needed is a column login, email or name that says who they are as the submissions do, Canvas' "
+            "export of the gradebook, or Moodle's grading worksheet in English."
+        )
+
+
+def _most(roster: Roster, row: Sequence[str], column: int) -> float | None:
     """The points that the gradebook gives for the whole assignment, if it says so."""
     most = roster.column("maximum grade")
-    cells = _possible(roster) if roster.kind == "canvas" else roster.rows[row]
+    cells = _possible(roster) if roster.kind == "canvas" else row
     at = column if roster.kind == "canvas" else most
     try:
         found = float(cells[at].replace(",", ".")) if at is not None and cells else 0.0
@@ -202,7 +272,7 @@ def _most(roster: Roster, row: int, column: int) -> float | None:
 def _scaled(roster: Roster, plan: Plan, grades: Sequence[Grade]) -> Iterable[str]:
     for chapter, column in plan.columns.items():
         points = next((grade.points for grade in grades if grade.chapter == chapter and grade.graded), 0)
-        most = next(filter(None, (_most(roster, at, column) for at in roster.students)), None)
+        most = next(filter(None, (_most(roster, roster.rows[at], column) for at in roster.students)), None)
         if points and most and most != points:
             yield f"{roster.path.name} gives chapter {chapter} {most:g} points, its exercises have {points}: scaled."
 

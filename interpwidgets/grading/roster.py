@@ -17,7 +17,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,7 @@ from interpwidgets.grading.grades import GradeError, Who
 Kind = Literal["canvas", "moodle", "plain"]
 
 _LOGINS = ("login", "username", "student_id", "id", "email", "email address", "sis login id", "sis user id")
+_LATE = re.compile(r"(\d+ (?:year|month|week|day|hour|min|sec)\w*(?: \d+ (?:month|week|day|hour|min|sec)\w*)*) late")
 _NAMES = ("name", "full name", "student", "student name")
 
 
@@ -72,7 +73,8 @@ class Roster:
         if not roster._has_students():
             raise GradeError(
                 f"{path} does not say who its students are. Expected Canvas' export of the gradebook, Moodle's grading "
-                f"worksheet, or columns such as login and name; its columns are {', '.join(header[:8])}."
+                f"worksheet in English (the language is set in Moodle), or columns such as login and name; its columns "
+                f"are {', '.join(header[:8])}."
             )
         return roster
 
@@ -106,7 +108,7 @@ class Roster:
             return f"{row[first]} {row[last]}".strip()
         at = self.column(*_NAMES)
         if at is None:
-            at = self.column(*_LOGINS)
+            at = self.column(*_LOGINS, "identifier")
         told = row[at].strip() if at is not None else ""
         family, comma, given = told.partition(", ")
         return f"{given} {family}" if comma else told
@@ -114,6 +116,30 @@ class Roster:
     def row(self, student: Who) -> int | None:
         """Which row is this student's; None if none is, or if it could be two."""
         return next((found for keys, own in self._keys(student) if own and (found := keys.get(own)) is not None), None)
+
+    def completed(self, student: Who) -> Who:
+        """The student with the list's name; login and address too, where the submission does not tell them."""
+        at = self.row(student)
+        if at is None:
+            return student
+        login = student.login or self._cell(at, "login", "username", "sis login id", "student_id")
+        email = student.email or self._cell(at, "email", "email address")
+        return replace(student, name=self.names[at] or student.name, login=login, email=email)
+
+    def _cell(self, at: int, *names: str) -> str:
+        column = self.column(*names)
+        return self.rows[at][column].strip() if column is not None else ""
+
+    def lateness(self, student: Who) -> str:
+        """How late Moodle's worksheet says that a submission was: "1 day 9 hours", or "" if it does not say so."""
+        at = self.row(student) if self.kind == "moodle" else None
+        found = _LATE.search(self._cell(at, "status")) if at is not None else None
+        return found[1] if found else ""
+
+    @cached_property
+    def numbered(self) -> set[str]:
+        """The numbers at the ends of the first column's cells, as Moodle writes its participants in any language."""
+        return {found[1] for row in self.rows if (found := re.fullmatch(r"\D+(\d+)", row[0].strip()))}
 
     def _keys(self, student: Who) -> Iterator[tuple[dict[str, int], str]]:
         if self.kind == "canvas":

@@ -177,6 +177,13 @@ def test_one_chapter_can_be_graded_alone(tmp_path: Path) -> None:
         assert run.others == 1
 
 
+def test_a_chapter_that_nobody_handed_in_names_those_found_and_leaves_no_folder(tmp_path: Path) -> None:
+    submissions = class_of(tmp_path / "in", "ann")
+    with pytest.raises(GradeError, match="no notebook of chapter 02; chapters found: 05"):
+        Run(submissions, tmp_path / "out", chapter="2").__enter__()
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("submissions", "out", "chapter", "sentence"),
     [

@@ -203,6 +203,84 @@ def test_nothing_that_a_student_wrote_comes_into_a_comment() -> None:
     assert "=cmd" not in told
 
 
+MARKED = """\
+Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,Last modified (submission),\
+Last modified (grade),Feedback comments
+Participant 9001,Noor Haddad,noor@example.org,Submitted for grading - 1 day 9 hours late,{0},11.00,{1},-,-,{2}
+"""
+
+
+def filled(folder: Path, stands: str, may: str, comment: str, overwrite: bool = False) -> tuple[list[str], str]:
+    """The row of Noor after 6 points, and what the teacher is told."""
+    list_ = roster(folder, MARKED.format(stands, may, comment))
+    plan = Plan.made(list_, CHAPTERS, "", overwrite)
+    told = gradebooks.write(
+        folder / "out", BATCH, [grade(Who("moodle:9001", "Noor Haddad", moodle="9001"))], list_, plan
+    )
+    text = (folder / "out" / "moodle.csv").read_text(encoding="utf-8")
+    return list(csv.reader(io.StringIO(text, newline="")))[1], " ".join(told)
+
+
+def test_a_grade_that_a_teacher_gave_by_hand_stays_with_its_comment_and_is_named(tmp_path: Path) -> None:
+    row, told = filled(tmp_path, "8.50", "Yes", "Half right counts.")
+    assert (row[4], row[9]) == ("8.50", "Half right counts.")
+    assert "Kept" in told
+    assert "Noor Haddad (8.50; we have 6)" in told
+    assert "--overwrite" in told
+
+
+def test_a_comment_of_a_teacher_stays_beside_our_grade(tmp_path: Path) -> None:
+    row, told = filled(tmp_path, "", "Yes", "Come and see me.")
+    assert (row[4], row[9]) == ("6", "Come and see me.")
+    assert "Noor Haddad (the comment)" in told
+
+
+def test_with_overwrite_our_grade_and_comment_replace_what_stands_there(tmp_path: Path) -> None:
+    row, told = filled(tmp_path, "8.50", "Yes", "Half right counts.", overwrite=True)
+    assert row[4] == "6"
+    assert "6 of 11 points" in row[9]
+    assert "Kept" not in told
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_row_that_may_not_be_changed_is_never_filled(tmp_path: Path, overwrite: bool) -> None:
+    row, told = filled(tmp_path, "", "No", "", overwrite)
+    assert (row[4], row[9]) == ("", "")
+    assert "may not be changed" in told
+    assert "Noor Haddad (no grade; we have 6)" in told
+
+
+def test_what_stands_there_from_our_last_import_is_no_news(tmp_path: Path) -> None:
+    first, _ = filled(tmp_path, "", "Yes", "")
+    again, told = filled(tmp_path, "6.00", "Yes", f'"<p>{first[9]}</p>"')
+    assert again[9] == first[9]
+    assert "Kept" not in told
+
+
+def test_a_grade_in_canvas_that_differs_stays_and_is_named(tmp_path: Path) -> None:
+    list_ = roster(tmp_path, CANVAS)
+    tables, told = written(tmp_path, [grade(Who("102", "Pablo Ruiz", canvas="102"))], list_)
+    assert tables["canvas.csv"][4][6] == "3"
+    assert any("Pablo Ruiz (3; we have 12)" in one for one in told)
+    gradebooks.write(
+        tmp_path / "new", BATCH, [grade(Who("102", "P", canvas="102"))], list_, Plan.made(list_, CHAPTERS, "", True)
+    )
+    assert '"Ruiz, Pablo",102,S2,pablo.r,A,=1+1,12,' in (tmp_path / "new" / "canvas.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("assignment", "overwrite"), [("Week 5", False), ("", True)])
+def test_an_option_that_has_no_use_is_refused(tmp_path: Path, assignment: str, overwrite: bool) -> None:
+    list_ = roster(tmp_path, MOODLE if assignment else "login,name\nnoor,Noor Haddad\n")
+    with pytest.raises(GradeError, match="leave it out"):
+        Plan.made(list_, CHAPTERS, assignment, overwrite)
+
+
+def test_moodles_worksheet_tells_how_late_a_submission_was(tmp_path: Path) -> None:
+    list_ = roster(tmp_path, MARKED.format("", "Yes", ""))
+    assert list_.lateness(Who("x", "Noor Haddad", moodle="9001")) == "1 day 9 hours"
+    assert roster(tmp_path, MOODLE).lateness(Who("x", "Noor Haddad", moodle="9001")) == ""
+
+
 # -- who is who ---------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +325,8 @@ def test_a_plain_list_says_who_is_missing_and_fills_no_gradebook(tmp_path: Path)
     list_ = roster(
         tmp_path, "student_id,first_name,last_name,email\nnoor,Noor,Haddad,n@x.org\npablo,Pablo,Ruiz,p@x.org\n"
     )
-    tables, _ = written(tmp_path, [grade(Who("noor", "noor"))], list_)
+    tables, told = written(tmp_path, [grade(Who("noor", "noor"))], list_)
+    assert any("nothing handed in: Pablo Ruiz" in one for one in told)
     assert set(tables) == {"grades.csv", "nbgrader.csv"}
     assert gradebooks.missing(list_, [grade(Who("noor", "noor"))]) == ["Pablo Ruiz"]
 
@@ -276,6 +355,35 @@ def test_a_list_in_another_encoding_or_place_is_refused_in_a_sentence(tmp_path: 
         Roster.read(tmp_path / "latin.csv")
     with pytest.raises(GradeError, match="cannot be read"):
         Roster.read(tmp_path / "nowhere.csv")
+
+
+GERMAN = """\
+ID;Vollständiger Name;E-Mail-Adresse;Status;Bewertung;Bestwertung
+Teilnehmer/in40211;Ana Brito;ana@uni.example;Zur Bewertung abgegeben;;25,00
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (GERMAN, "columns are ID, Vollständiger Name, .*set your language in Moodle to English"),
+        ("login,name\nzoe,Zoe Zander\n", "none of the 1 students .* columns are login, name. Needed is"),
+    ],
+)
+def test_a_list_of_another_class_or_language_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(GradeError, match=sentence):
+        gradebooks.acquainted(roster(tmp_path, text), [Who("moodle:40211", "Ana Brito", moodle="40211")])
+
+
+def test_a_list_that_has_one_of_the_students_is_taken(tmp_path: Path) -> None:
+    gradebooks.acquainted(roster(tmp_path, CANVAS), [NOOR, Who("z", "Zoe")])
+
+
+def test_the_list_tells_name_login_and_address_where_the_submission_does_not(tmp_path: Path) -> None:
+    list_ = roster(tmp_path, "login,name,email\nnoor.h,Noor Haddad,n@x.org\n")
+    assert list_.completed(Who("moodle:1", "Noor Haddad")) == Who("moodle:1", "Noor Haddad", "noor.h", "n@x.org")
+    assert list_.completed(Who("noor.h", "noor.h", login="other")).login == "other"
+    assert list_.completed(Who("z", "Zoe")) == Who("z", "Zoe")
 
 
 # -- our own tables, nbgrader, Gradescope -------------------------------------------------------------------------
