@@ -33,6 +33,25 @@ class Kept:
             value = value[:, end - (stop - start) : end].clone()
         self.runs.append((value, stop))
 
+    def cut(self, length: int) -> None:
+        """Forget every position from ``length`` on, as a cache that was cropped to it has."""
+        self.runs = [
+            (cut, min(stop, length))
+            for value, stop in self.runs
+            if (cut := self._without(value, stop, max(stop - length, 0))) is not None
+        ]
+
+    def _without(self, value: Tensor, stop: int, n: int) -> Tensor | None:
+        """``value`` of a run up to ``stop`` without its last ``n`` positions; None if nothing is left of it."""
+        if not n or (self.site in ("k", "v") and not self.grows):
+            return value
+        if self.site == "pattern" and self.grows:
+            value = value[..., :stop][..., :-n]
+        positions = 2 if self.site == "pattern" else 1
+        value = value[:, :stop] if self.site in ("k", "v") else value
+        left = value.shape[positions] - n
+        return value.narrow(positions, 0, left) if left > 0 else None
+
     def joined(self) -> Tensor:
         """All runs as one: along positions, and in a pattern along queries, with zeros for keys that a query lacked."""
         if len(self.runs) == 1:

@@ -129,6 +129,8 @@ class Tap:
 
     A run that goes on with the cache of the one before, as the steps of ``model.generate`` do, is joined to it: sites
     hold every position that the model has seen, and a pattern every query, with zeros for the keys that came later.
+    It has to be that very cache: a run with a copy of it, or with the cache of another text, starts anew. Positions
+    that the cache is cropped of, such as guesses of assisted generation that were not taken, are forgotten here too.
     What is kept is then what one run over the whole text would give, but for logits, of which a model makes only those
     that it needs. Edits are made step by step. With beams, rows are those of each step, not of the texts that win.
 
@@ -158,6 +160,8 @@ class Tap:
         self._missing: set[Spot] = set()  # what this run still has to bring
         self._span = (0, 0)  # which positions this run brings
         self._goes_on = False  # with the cache of the run before
+        self._cache: Any = None  # of the run before, while this tap is open
+        self._cached: int | None = None  # positions that it held after that run, where it counts them
         attentions = {module: layer for layer, module in enumerate(self.anatomy.attentions)}
         self.layer_of = attentions | routers(self.anatomy) | projections(self.anatomy)
         self._cleanup: ExitStack | None = None
@@ -172,6 +176,7 @@ class Tap:
         self._kept.clear()
         spots = sorted(self._save | set(self._edits), key=lambda spot: _ORDER.index(spot[0]))
         self._missing, self._span, self._goes_on = set(spots), (0, 0), False
+        self._cache = self._cached = None
         with ExitStack() as cleanup:
             for sites, shown in _INSIDE:
                 if any(site in sites for site, _ in spots):
@@ -190,6 +195,8 @@ class Tap:
 
     def __exit__(self, *exc: object) -> None:
         cleanup, self._cleanup = self._cleanup, None
+        self._forget_what_the_cache_forgot()
+        self._cache = None
         if cleanup is not None:
             cleanup.close()
 
@@ -245,6 +252,7 @@ class Tap:
         return spots
 
     def _found(self, spot: Spot) -> Tensor:
+        self._forget_what_the_cache_forgot()
         if spot not in self._kept:
             raise TapError("nothing has flowed by yet; run the model inside the `with` block of this tap.")
         return self._kept[spot].joined()
@@ -326,17 +334,37 @@ class Tap:
         """A run is about to bring what is asked for."""
         self._missing = self._save | set(self._edits)
 
-    def begin(self, past: int | None, n_positions: int | None) -> None:
+    def begin(self, past: int | None, n_positions: int | None, cache: Any) -> None:
         """``n_positions`` are about to come, with ``past`` ones in the cache (None: it does not count them)."""
+        self._forget_what_the_cache_forgot()
         past = self._span[1] if past is None else past
-        self._goes_on = 0 < past == self._span[1] and n_positions is not None
-        self._span = (past, past + (n_positions or 0))
+        same = cache is not None and cache is self._cache
+        self._goes_on = same and 0 < past == self._span[1] and n_positions is not None
+        self._span, self._cache, self._cached = (past, past + (n_positions or 0)), cache, None
         if not self._goes_on:
             self._kept.clear()
+
+    def ran(self, out: Any) -> None:
+        """What was begun has returned ``out``: the cache that it hands back may be what the next run goes on with."""
+        found = _cache_in(out)
+        self._cache = self._cache if found is None else found
+        self._cached = _length(self._cache)
 
     def over(self) -> None:
         """The run is over; what a part of the model brings outside of one stands alone."""
         self._goes_on = False
+
+    def _forget_what_the_cache_forgot(self) -> None:
+        """Guessed tokens that were not taken are cut off the cache again once a run is over; so are they here."""
+        start, stop = self._span
+        length = _length(self._cache)
+        if length is None or self._cached != stop or not 0 < length < stop:
+            return
+        for spot, kept in list(self._kept.items()):
+            kept.cut(length)
+            if not kept.runs:
+                del self._kept[spot]
+        self._span, self._cached = (min(start, length), length), length
 
     def end(self, out: Any) -> Any:
         """What the model is to return in place of ``out``."""
@@ -364,6 +392,8 @@ def _run(model: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwarg
     try:
         out = own(*args, **kwargs)
         for tap in taps:
+            if tap.anatomy.part is None:
+                tap.ran(out)
             out = tap.end(out)
     except Stop:
         return Stopped()
@@ -375,18 +405,38 @@ def _run(model: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwarg
 
 def _run_of_a_part(part: nn.Module, own: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A run of one part of a model, such as its encoder: positions are counted there."""
-    for tap in LISTENERS.get():
-        if isinstance(tap, Tap) and tap.anatomy.root is part:
-            tap.begin(*_positions(args, kwargs))
-    return own(*args, **kwargs)
+    taps = [each for each in LISTENERS.get() if isinstance(each, Tap) and each.anatomy.root is part]
+    for tap in taps:
+        tap.begin(*_positions(args, kwargs))
+    out = own(*args, **kwargs)
+    for tap in taps:
+        tap.ran(out)
+    return out
 
 
-def _positions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | None, int | None]:
-    """How many positions a model has in its cache, and how many it is given; None for what is not said."""
+def _cache_in(out: Any) -> Any:
+    """The cache that a run hands back, if it does."""
+    for name in ("past_key_values", "cache_params"):
+        found = getattr(out, name, None)
+        if found is not None:
+            return found
+    return next((each for each in out if hasattr(each, "get_seq_length")), None) if isinstance(out, tuple) else None
+
+
+def _length(cache: Any) -> int | None:
+    """How many positions a cache holds; None where it does not count them."""
+    try:
+        return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else None
+    except ValueError:  # one of states alone
+        return None
+
+
+def _positions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | None, int | None, Any]:
+    """How many positions a model has in its cache, how many it is given, None for what is not said; and the cache."""
     embedded = kwargs.get("inputs_embeds")
     tokens = kwargs.get("input_ids", args[0] if args else None) if embedded is None else embedded
     cache: Any = kwargs.get("past_key_values")
-    past: int | None = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
+    past: int | None = _length(cache) or 0
     state: Any = kwargs.get("cache_params")  # Mamba's, which does not count
     if state is not None:
         first = kwargs.get("cache_position")  # older releases of transformers say by this where they are
@@ -394,7 +444,7 @@ def _positions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | Non
             state.has_previous_state() if hasattr(state, "has_previous_state") else first is not None and first[0] > 0
         )
         past = None if goes_on else 0
-    return past, tokens.shape[1] if isinstance(tokens, Tensor) else None
+    return past, tokens.shape[1] if isinstance(tokens, Tensor) else None, cache if state is None else state
 
 
 def _why_there_is_no(site: str, row: Family) -> str:
