@@ -29,6 +29,7 @@ from interpwidgets.grading.sandbox import GRACE, Limits, Lost, Session
 from interpwidgets.grading.wire import Foreign, Garbled, heard, packed
 
 _CPU = torch.device("cpu")
+_STATES = ("absent", "broken", "there")
 _SAID, _MANY, _PRINTED = 400, 20, 20_000  # characters of a sentence, things in a list, characters of what it printed
 
 
@@ -147,7 +148,7 @@ def _stopped(lost: Lost) -> Stopped:
 
 
 def _about(said: Any) -> dict[str, Any]:
-    if type(said) is not dict or said.get("state") not in ("absent", "broken", "there"):
+    if type(said) is not dict or type(said.get("state")) is not str or said["state"] not in _STATES:
         raise Garbled("it does not say what the notebook defines")
     error = _error(said.get("error"))
     if said["state"] == "broken" and not error:
@@ -164,19 +165,19 @@ def _answer(said: dict[str, Any]) -> Any:
 def _signature(parameters: Any) -> inspect.Signature | None:
     if parameters is None:
         return None
-    if len(_list(parameters)) > _MANY or any(len(_text(name)) > _MANY**2 for name, *_ in map(_list, parameters)):
-        raise Garbled("a function of too many parameters")
+    if len(_list(parameters)) > _MANY or any(len(_list(one)) != 3 for one in parameters):
+        raise Garbled("a function of too many parameters, or of half ones")
     try:
-        return inspect.Signature(
-            [
-                inspect.Parameter(
-                    name, inspect._ParameterKind(kind), default=None if optional else inspect.Parameter.empty
-                )
-                for name, kind, optional in _list(parameters)
-            ]
-        )
-    except (TypeError, ValueError):
+        return inspect.Signature([_parameter(*one) for one in parameters])
+    except (TypeError, ValueError):  # `Garbled` is one
         raise Garbled("a function without parameters that can be") from None
+
+
+def _parameter(name: Any, kind: Any, optional: Any) -> inspect.Parameter:
+    if len(_text(name)) > _SAID or type(kind) is not int:
+        raise Garbled("a parameter of no kind")
+    empty = inspect.Parameter.empty
+    return inspect.Parameter(name, inspect._ParameterKind(kind), default=None if optional is True else empty)
 
 
 def _outcome(said: Any, arguments: int) -> Outcome:
@@ -196,9 +197,11 @@ def _error(said: Any) -> Stopped | None:
     if at is not None and type(at) is not int:
         raise Garbled("an exception in no line")
     shown = [
-        (one[0], _text(one[1])) for one in _list(lines) if type(one) is list and len(one) == 2 and type(one[0]) is int
+        (one[0], _text(one[1])[:_SAID])
+        for one in _list(lines)[:_MANY]
+        if type(one) is list and len(one) == 2 and type(one[0]) is int
     ]
-    return Stopped(told, _text(message), at, shown, _text(stub))
+    return Stopped(told, _text(message)[:_SAID], at, shown, _text(stub)[:_SAID])
 
 
 def _text(said: Any) -> str:

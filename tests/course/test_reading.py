@@ -38,3 +38,18 @@ def test_the_next_step_is_about_the_error(answer: Callable[..., Any], told: str)
     with pytest.raises((RuntimeError, TypeError)) as met:
         answer(torch.zeros(3, requires_grad=True))
     assert told in str(reading.stopped(attempt.stopped(met.value, answer), 1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("AttributeError", "'" * 200_000),
+        ("NameError", "name '" * 40_000),
+        ("RuntimeError", "shape '" * 40_000),
+        ("RuntimeError", "expected " * 20_000),
+        ("TypeError", "takes " * 40_000),
+        ("IndexError", "index 1 is out of bounds for dimension 1 with size " + "9" * 5_000),
+    ],
+)
+def test_a_message_made_to_get_lost_in_is_read_like_any_other(name: str, message: str) -> None:
+    assert isinstance(reading.read(attempt.Stopped((name, "Exception"), message)), str)
