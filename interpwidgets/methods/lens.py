@@ -169,9 +169,10 @@ def readout(model: Any) -> Callable[[Float[Tensor, "*lead d_model"]], Float[Tens
     """The end of ``model`` as a function, from the residual stream to logits: the last norm, then the unembedding.
 
     Given ``tap["resid_post", -1]`` it makes the model's own logits. Gemma 2 bounds them by a tanh, and so does this.
-    Raises `ValueError` for a model without unembedding and for BERT.
+    Raises `ValueError` for a model without unembedding, for BERT, and for a model that scales its logits (Granite).
     """
     norm = last_norm(model).module
+    anatomy(model).expect_plain_logits()
     unembed = model.get_output_embeddings()
     cap = getattr(model.config, "final_logit_softcapping", None)
 

@@ -116,8 +116,12 @@ class Anatomy:
         return None if self.family.positions is None else _positions(self.root, self.family.positions)
 
     def W_U(self) -> Float[Tensor, "d_model vocab"]:
-        """The unembedding: one column for each token. Raises `MissingPartError` for a model without one."""
-        weight = _weight_in_out(self._unembed())
+        """The unembedding: one column for each token. Raises `MissingPartError` for a model without one, and for one
+        that scales its logits, which no matrix of its own says.
+        """
+        unembed = self._unembed()
+        self.expect_plain_logits()
+        weight = _weight_in_out(unembed)
         out_of = self._base_or_none(self.family.unembed_from)
         weight = weight if out_of is None else _weight_in_out(out_of) @ weight
         return weight * self.d_model**-0.5 if self._scales_output() else weight
@@ -286,6 +290,18 @@ class Anatomy:
     def _scales_output(self) -> bool:
         config: Any = self.model.config
         return self.family.scaled_output and bool(getattr(config, "scale_decoder_outputs", config.tie_word_embeddings))
+
+    def expect_plain_logits(self) -> None:
+        """Raise `MissingPartError` if the configuration names a number that the model scales its logits by (Granite,
+        Cohere): then ``final_norm @ W_U`` is not what it says.
+        """
+        for name in ("logits_scaling", "logit_scale", "lm_head_multiplier"):
+            scale = getattr(self.model.config, name, None)
+            if scale is not None and scale != 1:
+                raise MissingPartError(
+                    f"{type(self.model).__name__} scales its logits ({name}={scale}), which a lens and W_U know "
+                    "nothing of; read tap['logits'], which are the model's own."
+                )
 
     # -- the way there
 

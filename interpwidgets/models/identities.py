@@ -9,8 +9,8 @@
 
 Each site is compared with what it has to be by other sites and by the weights of `interpwidgets.models.anatomy`: the
 stream with the sum of what was added, z with the pattern times the values, queries with ``x @ W_Q + b_Q`` (at the first
-position, where no rotation acts), and so on. In float32 an error above 1e-5 of the size of the numbers means that the
-row, or the family, is something else.
+position, where no rotation acts), the logits with ``final_norm @ W_U + b_U``, and so on. In float32 an error above 1e-5
+of the size of the numbers means that the row, or the family, is something else.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from interpwidgets.models.anatomy import Anatomy, Norm, anatomy
+from interpwidgets.models.anatomy import Anatomy, MissingPartError, Norm, anatomy
 from interpwidgets.models.taps import Tap
 
 Pair = tuple[str, Tensor, Tensor]  # a site, what it holds, what it has to hold
@@ -83,6 +83,19 @@ def _of_the_ends(parts: Anatomy, tap: Tap, plain: Any) -> Iterator[Pair]:
         yield "final_norm", tap["final_norm"], normed if tap["final_norm"].dim() == 3 else normed[:, 0]  # CLIP's images
     if "logits" in parts.sites:
         yield "logits", tap["logits"], plain.logits
+    if {"logits", "final_norm"} <= {*parts.sites} and parts.model.get_output_embeddings() is not None:
+        yield "logits", tap["logits"], _unembedded(parts, tap["final_norm"])
+
+
+def _unembedded(parts: Anatomy, x: Float[Tensor, "batch position d_model"]) -> Float[Tensor, "batch position vocab"]:
+    """What W_U makes of the last norm, bounded where the configuration says so; scaled logits show up as an error."""
+    config: Any = parts.model.config
+    try:
+        made = x @ parts.W_U() + parts.b_U()
+    except MissingPartError:
+        made = x @ parts.model.get_output_embeddings().weight.T
+    cap = getattr(config, "final_logit_softcapping", None)
+    return made if cap is None else cap * (made / cap).tanh()
 
 
 def _of_a_layer(parts: Anatomy, tap: Tap, below: Tap, layer: int, projected: Tensor) -> Iterator[Pair]:
