@@ -7,7 +7,10 @@ Ends with status 0 if every submission was graded, 3 if some could not be (the r
 was begun, and 130 after Ctrl-C; the same command then goes on where it was.
 """
 
+import re
+import sys
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -24,13 +27,14 @@ from interpwidgets.course import CourseError
 if TYPE_CHECKING:
     from interpwidgets.grading.batch import Crew, Run
     from interpwidgets.grading.gradebooks import Plan
-    from interpwidgets.grading.grades import Grade
+    from interpwidgets.grading.grades import Grade, Who
     from interpwidgets.grading.roster import Roster
 
 _PATH = click.Path(path_type=Path)
 
 UNGRADED = 3  # the status when some submissions could not be graded
 STOPPED = 130  # and after Ctrl-C
+FEEDBACK_ZIP = "moodle-feedback.zip"
 
 CONTAINER = "containers/grading"
 _WARNING = (
@@ -141,10 +145,14 @@ def _graded(run: "Run", crew: "Crew") -> "list[Grade]":
     bar: Any = click.progressbar(
         length=len(run.asked), label="Grading", item_show_func=lambda _: _so_far(found), show_pos=True
     )
+    seen = sys.stdout.isatty()
+    step = max(1, min(25, len(run.asked) // 10))
     with closing(run.grades(crew)) as grades, bar:
         for one in grades:
             found.append(slim(one, kept))
             bar.update(1, one)
+            if not seen and len(found) % step == 0:
+                click.echo(f"  {len(found)} of {len(run.asked)}")
     return found
 
 
@@ -159,6 +167,8 @@ def slim(grade: "Grade", kept: set[tuple[str, str]]) -> "Grade":
 
 
 def _so_far(found: "Sequence[Grade]") -> str:
+    if not found:
+        return "starting the sandboxes"
     students = len({one.student.key for one in found})
     return f"{students} students, {sum(len(one.marks) for one in found)} exercises"
 
@@ -207,15 +217,42 @@ def _feedback(out: Path, run: "Run", roster: "Roster | None") -> None:
     from interpwidgets.grading.feedback import feedback
     from interpwidgets.grading.grades import Grade, write_whole
 
+    back: dict[str, Path] = {}
     by_student = sorted(run.asked, key=lambda one: (one.student.key, one.submission.chapter))
     for _, theirs in groupby(by_student, key=lambda one: one.student.key):
         asked = list(theirs)
         grades = [_named(Grade.read(one.file), roster) for one in asked]
         name = run.batch.file_name(grades[0].student)
         write_whole(out / "feedback" / f"{name}.html", feedback(grades).encode())
+        if grades[0].student.moodle:
+            back[_moodle_name(grades[0].student)] = out / "feedback" / f"{name}.html"
         for old in (out / "feedback").glob(f"*-{name.rpartition('-')[2]}.html"):
             if old.stem != name:
                 old.unlink()  # of a run that knew the student by another name
+    if back:
+        _zipped(out / FEEDBACK_ZIP, back)
+
+
+def _moodle_name(student: "Who") -> str:
+    """The name of a page for Moodle's "Upload multiple feedback files in a zip".
+
+    Its importer takes ``name_participant_plugintype_plugin_file``, as the download of all submissions names files
+    (``mod/assign/feedback/file/importziplib.php`` of moodle/moodle); no other part may hold a ``_``.
+    """
+    name = re.sub(r"[^\w .'-]|_", " ", student.name).strip(" .") or "Participant"
+    return f"{name}_{student.moodle}_assignsubmission_file_feedback.html"
+
+
+def _zipped(path: Path, pages: "dict[str, Path]") -> None:
+    """One zip file of these pages, all of it or none."""
+    passing = path.with_name(f".{path.name}.part")
+    try:
+        with zipfile.ZipFile(passing, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, page in pages.items():
+                file.write(page, name)
+        passing.replace(path)
+    finally:
+        passing.unlink(missing_ok=True)
 
 
 def _summary(out: Path, grades: "Sequence[Grade]", told: Sequence[str], others: int) -> None:

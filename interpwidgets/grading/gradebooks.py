@@ -309,17 +309,24 @@ def _table(grades: Sequence[Grade], batch: Batch) -> str:
     ids = sorted({mark.id for grade in grades for mark in grade.marks}, key=_order)
     asked = sorted({reply.id for grade in grades for reply in grade.replies}, key=_order)
     head = ["student", "login", "chapter", "points", "of", "questions right", "questions", "late", "not graded because"]
-    tail = ["flags", "submitted as", "feedback", "sandbox", "release", "batch", "notebook sha256"]
+    tail = ["email", "key", "flags", "submitted as", "feedback", "sandbox", "release", "batch", "notebook sha256"]
     rows = [[*head, *ids, *asked, *tail]]
     for grade in grades:
         marks = {mark.id: str(mark.earned) for mark in grade.marks}
         replies = {reply.id: str(reply.earned) for reply in grade.replies}
         right = str(sum(reply.earned > 0 for reply in grade.replies)) if grade.replies else ""
-        row = [grade.student.name, grade.student.login, grade.chapter]
+        who = grade.student
+        row = [who.name, who.login, grade.chapter]
         row += [str(grade.earned), str(grade.points)] if grade.graded else ["", ""]
         row += [right, str(len(grade.replies) or ""), "late" if grade.late else "", grade.trouble]
         row += [*(marks.get(one, "") for one in ids), *(replies.get(one, "") for one in asked)]
-        row += [" ".join(grade.flags), grade.source, f"feedback/{batch.file_name(grade.student)}.html"]
+        row += [
+            who.email,
+            who.key,
+            " ".join(grade.flags),
+            grade.source,
+            f"feedback/{batch.file_name(grade.student)}.html",
+        ]
         row += ["none: " + UNSAFE if grade.unsafe else "on", grade.version, grade.batch, grade.notebook]
         rows.append(row)
     return _csv(rows)
@@ -333,12 +340,23 @@ def _order(id: str) -> tuple[str, int, str]:
 def _nbgrader(grades: Sequence[Grade]) -> str:
     head = "assignment duedate timestamp student_id last_name first_name email raw_score late_submission_penalty score"
     rows = [[*head.split(), "max_score"]]
+    ids = _ids(grades)
     for grade in grades:
         if grade.graded:
             earned, points = (f"{value:.1f}" for value in (grade.earned, grade.points))
-            login = grade.student.login or grade.student.name
-            rows.append([assignment_name(grade), "", "", login, "", "", "", earned, "0.0", earned, points])
+            who = grade.student
+            told = [assignment_name(grade), "", "", ids[who.key], "", "", who.email]
+            rows.append([*told, earned, "0.0", earned, points])
     return _csv(rows, "\n")
+
+
+def _ids(grades: Iterable[Grade]) -> dict[str, str]:
+    """What nbgrader calls the students, by their keys: the login (in its own layout the folder), the name of a plain
+    folder, or the name; the key where two would be called the same.
+    """
+    found = {who.key: who.login or (who.name if ":" in who.key else who.key) for who in (one.student for one in grades)}
+    count = Counter(found.values())
+    return {key: id if count[id] == 1 else key for key, id in found.items()}
 
 
 def assignment_name(grade: Grade) -> str:

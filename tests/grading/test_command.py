@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,46 @@ def test_a_run_leaves_a_report_pages_and_gradebooks(quick: None, submissions: Pa
     rows = list(csv.reader((out / "canvas.csv").read_text(encoding="utf-8").splitlines()))
     assert [row[4] for row in rows] == ["05 Induction heads (9)", "10", "0", "0", "4"]
     assert "Ann Lee" in (out / "class.html").read_text(encoding="utf-8")  # the name of the list, not of the file
+
+
+WORKSHEET = (
+    "Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,Last modified (submission),"
+    "Last modified (grade),Feedback comments\r\n"
+    "Participant 41,Ann_Lee,ann@x.org,Submitted for grading - 2 days 3 hours late,8.00,10.00,Yes,-,-,By hand\r\n"
+    "Participant 42,Ben Ruiz,ben@x.org,Submitted for grading,,10.00,Yes,-,-,\r\n"
+)
+
+
+def test_a_class_of_moodle_gets_its_pages_back_as_moodle_takes_them(
+    quick: None, submissions: Path, tmp_path: Path
+) -> None:
+    for number, name in ((41, "ann"), (42, "ben")):
+        folder = submissions / f"{name.title()}_{number}_assignsubmission_file"
+        folder.mkdir()
+        (submissions / f"{name}.ipynb").rename(folder / "05.ipynb")
+    (tmp_path / "sheet.csv").write_text(WORKSHEET, encoding="utf-8", newline="")
+    out = tmp_path / "out"
+    told = grade(submissions, "--out", out, "--students", tmp_path / "sheet.csv")
+    assert told.exit_code == 0, told.output
+    with zipfile.ZipFile(out / commands.FEEDBACK_ZIP) as back:
+        assert sorted(back.namelist()) == [
+            "Ann Lee_41_assignsubmission_file_feedback.html",
+            "Ben Ruiz_42_assignsubmission_file_feedback.html",
+        ]
+        assert b"<html" in back.read("Ann Lee_41_assignsubmission_file_feedback.html")
+    page = (out / "class.html").read_text(encoding="utf-8")
+    for shown in (told.output, page):
+        assert "Ann_Lee (8.00; we have 0)" in shown
+    assert "2 days 3 hours late" in page
+    rows = list(csv.DictReader((out / "grades.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [(row["late"], row["email"], row["key"]) for row in rows] == [
+        ("late", "ann@x.org", "moodle:41"),
+        ("", "ben@x.org", "moodle:42"),
+    ]
+
+
+def test_without_a_terminal_lines_tell_how_far_it_is(quick: None, submissions: Path, tmp_path: Path) -> None:
+    assert "1 of 2\n  2 of 2\n" in grade(submissions, "--out", tmp_path / "out").output
 
 
 def test_every_link_of_the_report_leads_to_a_page(quick: None, submissions: Path, tmp_path: Path) -> None:

@@ -410,6 +410,15 @@ def test_nbgrader_gets_its_own_columns(tmp_path: Path) -> None:
     assert tables["nbgrader.csv"][2][3] == "Liam"  # where nothing tells a login
 
 
+def test_nbgrader_never_gets_two_students_under_one_id(tmp_path: Path) -> None:
+    three = [Who("moodle:7", "Li Wei"), Who("moodle:8", "Li Wei"), Who("ana.brito", "Ana Brito", email="a@x.org")]
+    tables, _ = written(tmp_path, [grade(who) for who in three])
+    assert [row[3] for row in tables["nbgrader.csv"][1:]] == ["moodle:7", "moodle:8", "ana.brito"]
+    head, *rows = tables["grades.csv"]
+    assert [row[head.index("key")] for row in rows] == ["moodle:7", "moodle:8", "ana.brito"]
+    assert [row[head.index("email")] for row in rows] == ["", "", "a@x.org"]
+
+
 def test_gradescope_gets_a_test_for_each_exercise(tmp_path: Path) -> None:
     one = grade(Who("noor", "Noor Haddad"), unsafe=True)
     written(tmp_path, [one])
