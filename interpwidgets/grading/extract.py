@@ -17,6 +17,7 @@ never run. A flag states a fact and takes no points.
 import ast
 import builtins
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from interpwidgets.grading.source import DEFINITION, IMPORT, Parsed
 State = Literal["answered", "unstarted", "missing"]
 
 FLAGS = 40  # as many are told; the rest is counted
+_DEF = re.compile(r"^[ \t]*def[ \t]+(\w{1,80})", re.MULTILINE)  # in code that Python cannot read
 _INSIDE = ("interpwidgets.data", "interpwidgets.models")  # the parts of the package that exist where answers run
 
 
@@ -40,7 +42,8 @@ _INSIDE = ("interpwidgets.data", "interpwidgets.models")  # the parts of the pac
 class Extracted:
     """What a notebook answers. ``trouble`` says in a sentence why it could not be read; then all else is empty.
 
-    ``states`` has each exercise; ``cells`` has, for each cell of code by its place counted from 1, what it answers.
+    ``states`` has each exercise; ``cells`` has, for each cell of code by its place counted from 1, what it answers;
+    ``broken`` has the exercises whose answer stands in a cell that Python cannot read, and why it cannot.
     """
 
     program: Program
@@ -49,6 +52,7 @@ class Extracted:
     states: Mapping[str, State] = field(default_factory=dict)
     cells: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     trouble: str = ""
+    broken: Mapping[str, str] = field(default_factory=dict)
 
 
 def extract(data: bytes, chapter: Chapter) -> Extracted:
@@ -61,7 +65,12 @@ def extract(data: bytes, chapter: Chapter) -> Extracted:
         return Extracted(Program(()), questions, states=states, trouble=str(error))
     work = _Work(chapter, manifest(chapter.number), found.cells)
     return Extracted(
-        work.program(), work.questions(), work.flags(), work.states(), {one.cell.at: one.items for one in work.cells}
+        work.program(),
+        work.questions(),
+        work.flags(),
+        work.states(),
+        {one.cell.at: one.items for one in work.cells},
+        broken=work.broken(),
     )
 
 
@@ -167,6 +176,21 @@ class _Work:
             found[item] = "answered" if any(begun) else "unstarted" if begun else "missing"
         return found
 
+    def broken(self) -> dict[str, str]:
+        """The exercises whose answer stands in a cell that Python cannot read, with what it says."""
+        states = self.states()
+        return {
+            item: printable(one.code.trouble)
+            for one in self.cells
+            for item in self._meant(one)
+            if states[item] != "answered"
+        }
+
+    def _meant(self, one: _Read) -> tuple[str, ...]:
+        """What a cell that Python cannot read would answer."""
+        names = _DEF.findall(one.cell.source) if one.code.trouble else []
+        return tuple(dict.fromkeys(self.exercises[name] for name in names if name in self.exercises))
+
     def questions(self) -> dict[str, Any]:
         """The last reply to each question, or None."""
         found: dict[str, Any] = {one.id: None for one in self.chapter.questions}
@@ -207,17 +231,20 @@ class _Work:
     def _unread(self) -> Iterator[str]:
         for one in self.cells:
             if one.code.trouble:
-                yield f"{one.name.capitalize()} was left out: {one.code.trouble}."
+                item = ", ".join(self._meant(one))
+                told = f"The cell of {item}" if item else f"The cell that begins with {_first_words(one)}"
+                yield f"{told} was left out: {one.code.trouble}."
 
     def _answers(self) -> Iterator[str]:
         """Answers that are missing, or stand elsewhere than in their own cells, or more than once."""
         ids = {one.released.id for one in self.cells if one.released and one.released.kind == "answer"}
         own = {cell.item for cell in self.released.cells if cell.id in ids}
         absent, moved, followed = [], [], []
+        broken = self.broken()
         for name, item in self.exercises.items():
             places = self.defined.get(name, [])
             begun = [one for one, _, begun in places if begun]
-            if not places:
+            if not places and item not in broken:
                 absent.append(f"{item} ({name})")
             elif begun and item not in own:
                 moved.append(f"{item} ({begun[-1].name})")
@@ -226,9 +253,9 @@ class _Work:
             if len(begun) > 1:
                 cells = _listed([one.cell.at for one in begun])
                 yield f"{item} is answered {_times(len(begun))} ({cells}); the last counts."
-        if not ids:
+        if not ids and (absent or not any(one.released for one in self.cells)):
             yield "No answer stands in a cell that the course gave; answers were found by the names of their functions."
-        elif moved:
+        elif ids and moved:
             yield f"Answered in other cells, their own being gone: {_few(moved)}."
         if absent:
             yield f"No cell defines the answer: {_few(absent)}."
@@ -249,7 +276,7 @@ class _Work:
     def _course_cells(self) -> Iterator[str]:
         """Cells of the course that were changed or taken out; none of them is needed."""
         here = {one.released.id: one for one in self.cells if one.released}
-        number = self.released.number
+        number, replied = self.released.number, {item for item, _, _ in self._replies()}
         for kind, many in (
             ("check", "Check cells"),
             ("question", "Cells of questions"),
@@ -257,6 +284,8 @@ class _Work:
         ):
             cells = [cell for cell in self.released.cells if cell.kind == kind and cell.id not in _of_no_matter(number)]
             gone = [cell.item or cell.id for cell in cells if cell.id not in here]
+            if kind == "question" and here and not self.named:  # the cell of a reply cannot be told by its source
+                gone = [item for item in gone if item not in replied]
             if gone and len(gone) == len(cells):
                 yield f"All {many[0].lower()}{many[1:]} are gone."
             elif gone:
@@ -478,6 +507,11 @@ def _number(node: ast.expr) -> float:
 def _title(one: _Read) -> str:
     """How a report calls a cell: by its exercise if it answers one, else by its place."""
     return one.items[0] if len(one.items) == 1 else one.name
+
+
+def _first_words(one: _Read) -> str:
+    line = next((line.strip() for line in one.cell.source[:4000].splitlines() if line.strip()), "")
+    return f"“{line[:39]}…”" if len(line) > 40 else f"“{line}”" if line else one.name
 
 
 def _told_apart(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from interpwidgets.course import CourseError
-from interpwidgets.grading.grades import Grade, GradeError, Who
+from interpwidgets.grading.grades import Grade, GradeError, Mark, Who
 
 LIMIT = 900.0  # seconds for one submission; each of its exercises has a far shorter limit of its own
 TRIES = 2
@@ -236,15 +236,28 @@ def graded(task: Task, room: Any) -> Grade:
     if found.trouble:
         return task.grade(trouble=found.trouble)
     verdicts = judge.verdicts(found.program, chapter.exercises, seed_of, room)
-    marks = tuple(
+    marks = [
         grades.mark_of(one, task.seeds[one.exercise.id], found.states.get(one.exercise.id) == "missing")
         for one in verdicts
-    )
+    ]
+    marks = [_unread(one, found.broken[one.id]) if one.id in found.broken else one for one in marks]
     return task.grade(
-        marks=marks,
+        marks=tuple(marks),
         replies=grades.replies(chapter.questions, found.questions),
         flags=(*task.flags, *found.flags),
         seconds=round(time.process_time() + room.used.cpu - begin, 3),
+    )
+
+
+def _unread(mark: Mark, why: str) -> Mark:
+    """The mark of an answer in a cell that Python cannot read: begun, and stopped."""
+    return dataclasses.replace(
+        mark,
+        state="stopped",
+        headline="before your first line.",
+        error=f"SyntaxError: {why}",
+        sentences=("Python cannot read the cell of this answer, so nothing in it could run.",),
+        next="run the cell in the notebook: Python points at the place.",
     )
 
 

@@ -135,7 +135,7 @@ def test_a_broken_cell_loses_itself_alone_and_is_told() -> None:
     found = taken(code(LOSS, "def f(:\n  pass", "EPS = 1"))
     assert found.states["05.2"] == "answered"
     assert found.program.cells[-1] == ("cell 3", "EPS = 1")
-    assert "Cell 2 was left out: line 1: invalid syntax." in found.flags
+    assert "The cell that begins with “def f(:” was left out: line 1: invalid syntax." in found.flags
 
 
 def test_the_course_gives_its_own_cells_whatever_became_of_them() -> None:
@@ -233,6 +233,22 @@ def test_answers_without_anything_of_the_course_around_them_are_told() -> None:
         "All cells of the course are gone.",
     )
     assert set(found.states.values()) == {"answered"}
+
+
+def test_a_notebook_that_lost_the_ids_of_its_cells_and_nothing_else_is_not_told() -> None:
+    found = taken(
+        {**SOLVED, "cells": [{**cell, "id": f"c{at}", "metadata": {}} for at, cell in enumerate(SOLVED["cells"])]}
+    )
+    assert set(found.states.values()) == {"answered"}
+    assert None not in found.questions.values()
+    assert found.flags == ()
+
+
+def test_an_answer_in_a_cell_that_python_cannot_read_is_broken_not_gone() -> None:
+    found = taken(changed(STUBS, ex_05_2="def loss_by_position(a, b):\n    return a)"))
+    assert found.broken == {"05.2": "line 2: unmatched ')'"}
+    assert found.flags == ("The cell of 05.2 was left out: line 2: unmatched ')'.",)
+    assert taken(code("def loss_by_position(a, b:", LOSS)).broken == {}
 
 
 def test_a_copied_cell_is_told_and_costs_nothing() -> None:
