@@ -4,11 +4,15 @@
 
     run(Path("solutions/00_start_here.ipynb"), Path("executed.ipynb"), {"SENTENCE": "Tom saw a cat."})
 
+A check that does not pass stops the run, as an error does: it is run with ``INTERPWIDGETS_STRICT``.
+
 papermill calls a notebook a success when a cell ends the kernel with ``sys.exit(0)``. Every solution therefore ends in
 a cell that says so, and this module looks whether it did.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ def run(notebook: Path, out: Path, parameters: dict[str, Any] | None = None, pro
     """Execute ``notebook`` with papermill and write it, with its outputs, to ``out`` (overwritten).
 
     ``parameters`` go to the cell tagged "parameters". Raises `CourseError` with the cell's own error if a cell fails,
-    and if the last cell was never reached.
+    if a check does not pass, and if the last cell was never reached.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -31,15 +35,16 @@ def run(notebook: Path, out: Path, parameters: dict[str, Any] | None = None, pro
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else every kernel greets with a debugger's warning
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        done = papermill.execute_notebook(
-            notebook,
-            out,
-            parameters,
-            progress_bar=progress,
-            cwd=out.parent,
-            kernel_name="python3",
-            extra_arguments=QUIET,
-        )
+        with _strict():
+            done = papermill.execute_notebook(
+                notebook,
+                out,
+                parameters,
+                progress_bar=progress,
+                cwd=out.parent,
+                kernel_name="python3",
+                extra_arguments=QUIET,
+            )
     except PapermillExecutionError as error:
         raise CourseError(_sentence(notebook, error, out)) from None
     except DeadKernelError:
@@ -53,6 +58,20 @@ def run(notebook: Path, out: Path, parameters: dict[str, Any] | None = None, pro
             f"{notebook.stem} stopped before its last cell without an error; does a cell call exit() or quit()? "
             f"What ran is in {out}"
         )
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Kernels that start now take a check that does not pass for an error."""
+    before = os.environ.get("INTERPWIDGETS_STRICT")
+    os.environ["INTERPWIDGETS_STRICT"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["INTERPWIDGETS_STRICT"]
+        else:
+            os.environ["INTERPWIDGETS_STRICT"] = before
 
 
 def reached_the_end(notebook: Any) -> bool:

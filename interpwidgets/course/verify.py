@@ -44,6 +44,16 @@ class Broken:
     why: str
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A cell that is no Python; it stands among the names under its file."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
+
+
 def verify(numbers: Sequence[str]) -> Iterator[Finding]:
     """Try everything that is known about the exercises of these chapters; one finding at a time."""
     for number in numbers:
@@ -83,7 +93,8 @@ def _cells(exercise: Exercise, solved: dict[str, Any] | None, unsolved: dict[str
         if names is None:
             yield Finding(exercise.id, what, "no notebook", True)
         elif exercise.name not in names:
-            yield Finding(exercise.id, what, f"defines no {exercise.name}", False)
+            why = next((str(one) for one in names.values() if isinstance(one, Unread)), "")
+            yield Finding(exercise.id, what, f"defines no {exercise.name}{why and f'; {why}'}", False)
         elif isinstance(names[exercise.name], Broken):
             yield Finding(exercise.id, what, names[exercise.name].why, False)
         else:
@@ -96,17 +107,28 @@ def _tried(
     try:
         verdict = judge(exercise, answer, extras=False)
     except CourseError as error:
-        return Finding(exercise.id, what, str(error).splitlines()[0], False)
+        return Finding(exercise.id, what, " ".join(str(error).split()), False)
+    except Exception as error:
+        return Finding(exercise.id, what, f"the check itself stopped with {type(error).__name__}: {error}", False)
     problem = wrong(verdict)
     return Finding(exercise.id, what, problem or good, problem is None)
 
 
 def _passes(verdict: Verdict) -> str | None:
-    return None if verdict.passed else headline(verdict)
+    return None if verdict.passed else _told(verdict)
+
+
+def _told(verdict: Verdict) -> str:
+    """The headline, and Python's own sentence with the line where the code stopped."""
+    stop = verdict.failure.stop if verdict.failure else None
+    if stop is None:
+        return headline(verdict)
+    line = next((text.strip() for number, text in stop.lines if number == stop.at), "")
+    return f"{headline(verdict)} {stop.error}: {stop.message}{f' ({line})' if line else ''}"
 
 
 def _starts(verdict: Verdict) -> str | None:
-    return None if verdict.state == "unstarted" else headline(verdict)
+    return None if verdict.state == "unstarted" else _told(verdict)
 
 
 # -- what the cells of a notebook define --------------------------------------------------------------------------
@@ -137,16 +159,20 @@ def _define(source: str, file: str, names: dict[str, Any]) -> None:
     text = "\n".join(lines) + "\n"
     try:
         tree = ast.parse(text)
-    except SyntaxError:
-        return  # a cell of magics; it defines nothing that an exercise needs
+    except SyntaxError as error:  # often a cell of magics, which defines nothing that an exercise needs
+        names[file] = Unread(
+            f"its cell {file.rpartition(' ')[2].rstrip('>')} is no Python: {error.msg}, line {error.lineno}"
+        )
+        return
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)):
             try:
                 exec(compile(ast.Module([node], []), file, "exec"), names)  # noqa: S102  the course's own cells
             except Exception as error:
+                cell = file.rpartition(" ")[2].rstrip(">")
                 for name in _defined(node):
-                    names.setdefault(name, Broken(f"{type(error).__name__}: {error}"))
+                    names.setdefault(name, Broken(f"cell {cell} stopped with {type(error).__name__}: {error}"))
 
 
 def _defined(node: ast.stmt) -> list[str]:

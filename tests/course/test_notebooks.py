@@ -16,7 +16,7 @@ from interpwidgets.course import CourseError, chapters
 from interpwidgets.course.exercise import Mistake
 from interpwidgets.course.notebooks import build, stale
 from interpwidgets.course.skeleton import write as write_skeleton
-from interpwidgets.course.verify import verify
+from interpwidgets.course.verify import definitions, verify
 
 SOURCE = """\
 # %% [markdown]
@@ -295,6 +295,26 @@ def test_verify_tells_what_is_not_judged_as_it_should_be(toys: Any, monkeypatch:
     assert found["mistake: none"] == "passes"
     assert found["mistake: also sums"] == "taken for 'sums'"
     assert "Not yet." in found["accepted: <lambda>"]
+
+
+def test_verify_says_with_what_and_in_which_line_an_answer_stopped(toys: Any) -> None:
+    def stops(scores: Any) -> Any:
+        return scores.no_such_thing
+
+    toys.EXERCISES = [replace(toys.MEANS, accepted=[stops])]
+    (found,) = [finding.found for finding in verify(["97"]) if not finding.right]
+    assert "AttributeError: 'Tensor' object has no attribute 'no_such_thing'" in found
+    assert "return scores.no_such_thing" in found
+
+
+def test_verify_names_the_cell_that_is_no_python_or_stops(tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell("def f(:\n    pass"), nbformat.v4.new_code_cell("import no_such_package")]
+    for cell, name in zip(cells, ("97-1", "setup"), strict=True):
+        cell.id = name
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "97.ipynb")
+    found = definitions(tmp_path / "97.ipynb")
+    assert "cell setup stopped with ModuleNotFoundError: No module named 'no_such_package'" in str(found)
+    assert "cell 97-1 is no Python: invalid syntax, line 1" in str(found)
 
 
 def test_the_command_verifies_and_ends_with_status_1_if_a_check_fails(toys: Any) -> None:

@@ -1,5 +1,6 @@
 """A notebook counts as run when its last cell ran, and only then."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -43,6 +44,14 @@ def test_a_failing_cell_is_named_with_its_own_error(tmp_path: Path) -> None:
         run(notebook(tmp_path, "x = 1", "1 / 0"), tmp_path / "out.ipynb")
     assert "99_test: cell 2 (1 / 0) stopped with ZeroDivisionError: division by zero" in str(error.value)
     assert "ZeroDivisionError" in (tmp_path / "out.ipynb").read_text()
+
+
+def test_a_check_that_does_not_pass_fails_the_run_and_is_named(tmp_path: Path) -> None:
+    texts = ("from interpwidgets import check", 'check("05.1", lambda *given: given[0])')
+    with pytest.raises(CourseError, match="99_test: cell 2") as error:
+        run(notebook(tmp_path, *texts), tmp_path / "out.ipynb")
+    assert "05.1" in str(error.value)
+    assert "INTERPWIDGETS_STRICT" not in os.environ
 
 
 def test_an_output_that_cannot_be_written_gets_a_sentence(tmp_path: Path) -> None:
