@@ -34,8 +34,10 @@ def page(*parts: str) -> str:
 
 
 def prose(sentence: str) -> str:
-    """A sentence, escaped; what stands between backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))
+    """A sentence, escaped; what stands between backticks is code, a word between asterisks is stressed."""
+    parts = re.split(r"`([^`]+)`", escape(sentence))
+    stressed = (re.sub(r"(?<![\w*])\*([A-Za-z][\w ]{0,40}\w)\*(?![\w*])", r"<em>\1</em>", part) for part in parts)
+    return "".join(f"<code>{parts[at]}</code>" if at % 2 else part for at, part in enumerate(stressed))
 
 
 def div(kind: str, *parts: str) -> str:

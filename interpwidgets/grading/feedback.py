@@ -16,6 +16,14 @@ from interpwidgets.grading.grades import Grade, Mark, Reply
 from interpwidgets.grading.pages import count, day, page, person, shown, standing, warning
 from interpwidgets.grading.statistics import tried
 
+HAND_IN = (
+    "hand in the notebook itself, the file that ends in `.ipynb`. Save it and take it with File > Download in Jupyter, "
+    "with File > Download > Download .ipynb in Colab."
+)
+
+_BYTES = re.compile(r"allocate (\d{10,30}) bytes")
+_PACKAGE = re.compile(r"ModuleNotFoundError: No module named '([\w.]{1,80})'")
+
 
 def feedback(grades: Sequence[Grade]) -> str:
     """The page of one student; the grades are theirs, one for each chapter."""
@@ -28,8 +36,9 @@ def feedback(grades: Sequence[Grade]) -> str:
 
 def _chapter(grade: Grade, alone: bool) -> str:
     points = f"<span><b>{grade.earned} of {grade.points}</b> points</span>" if grade.graded else ""
-    title = shown(f"{grade.chapter} {grade.title}".strip() or grade.source)
-    meta = f"{title} · graded {day(grade.when)}" if alone else f"graded {day(grade.when)}"
+    title = shown(f"{grade.chapter} {grade.title}".strip() or "Not graded")
+    looked = f"graded {day(grade.when)}" if grade.graded else f"looked at {day(grade.when)}"
+    meta = f"{title} · {looked}" if alone else looked
     meta += " · handed in late" if grade.late else ""
     name = f"<h1>{person(grade.student.name)}</h1>" if alone else f"<h2>{title}</h2>"
     head = (
@@ -37,7 +46,10 @@ def _chapter(grade: Grade, alone: bool) -> str:
     )
     unsafe = warning(UNSAFE) if grade.unsafe else ""
     if not grade.graded:
-        return f'<section class="gr-chapter">{head}{unsafe}<p class="gr-open">{shown(grade.trouble)}</p></section>'
+        told = f'<p class="gr-open">{shown(grade.trouble)}</p>'
+        if not grade.unfinished:  # that would be ours to mend
+            told += f'<p class="gr-open"><b>Next:</b> {prose(HAND_IN)}</p>'
+        return f'<section class="gr-chapter">{head}{unsafe}{told}</section>'
     level = "h2" if alone else "h3"
     rows = "".join(_exercise(one, level) for one in grade.marks) + "".join(
         _question(one, level) for one in grade.replies
@@ -55,8 +67,7 @@ def opened(grade: Grade) -> str:
     left = [one for one in grade.marks if one.state != "passed"]
     if not left:
         return f"You can write every function of this chapter: all {count(len(passed), 'exercise')} agree in all cases."
-    start = next((one for one in left if one.mistake), None)
-    start = start or next((one for one in left if tried(one)), left[0])
+    start = next((one for one in left if tried(one)), left[0])
     can = _can(passed, grade.marks)
     if start.mistake:
         what = f"go on with {start.id} `{start.name}`: a known mistake explains the difference."
@@ -64,7 +75,7 @@ def opened(grade: Grade) -> str:
         what = f"go on with {start.id} `{start.name}`, where you have begun."
     else:
         what = f"begin with {start.id} `{start.name}`."
-    return f"{can} Then {what}" if not passed else f"{can} Of what is left, {what}"
+    return f"{can} {what[0].upper()}{what[1:]}" if not passed else f"{can} Of what is left, {what}"
 
 
 def _can(passed: Sequence[Mark], marks: Sequence[Mark]) -> str:
@@ -75,14 +86,12 @@ def _can(passed: Sequence[Mark], marks: Sequence[Mark]) -> str:
         told = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
         agrees = "it agrees" if len(passed) == 1 else "they agree"
         return f"You can write {told}: {agrees} with the reference in all cases."
-    best = max((one for one in marks if tried(one)), key=lambda one: len(one.held), default=None)
-    if best is None:
+    begun = [one for one in marks if tried(one)]
+    if not begun:
         return "Nothing is started yet. That is where everyone starts."
-    if "shape" in best.held:
-        return f"Your `{best.name}` runs and returns the right shape; its values come next."
-    if "no exception" in best.held:
-        return f"Your `{best.name}` runs to its end; its result comes next."
-    return f"You have begun {count(sum(map(tried, marks)), 'exercise')} of {len(marks)}."
+    whole = next((one for one in begun if any(name.startswith("shape") for name in one.held)), None)
+    already = f" Your `{whole.name}` already returns a result of the right shape." if whole else ""
+    return f"You have begun {count(len(begun), 'exercise')} of {len(marks)}.{already}"
 
 
 # -- the rows -----------------------------------------------------------------------------------------------------
@@ -132,15 +141,31 @@ def _stop(one: Mark) -> str:
     )
     code = f'<div class="iwr-code">{rows}</div>' if rows else ""
     read = "".join(f"<p><b>How we read it:</b> {prose(shown_plain(sentence))}</p>" for sentence in one.sentences)
-    return f'{code}<p><span class="iwr-error">{shown(one.error)}</span></p>{read}'
+    return f'{code}<p><span class="iwr-error">{shown(_error(one.error))}</span></p>{read}'
+
+
+def _error(error: str) -> str:
+    """Python's sentence, with sizes that a person can read."""
+    if asked := _BYTES.search(error):
+        return f"{error.partition(':')[0]}: it asks for {int(asked[1]) / 1e9:,.1f} GB of memory at once"
+    if package := _PACKAGE.match(error):
+        return f"{error}. {package[1]} is not there when answers are graded"
+    return error
 
 
 def _next(one: Mark) -> str:
     if one.mistake:
         return re.sub(r"^next:\s*", "", one.mistake.next, flags=re.IGNORECASE)
+    if _PACKAGE.match(one.error):
+        return "write it without this package, with torch."
     if one.next:
         return shown_plain(one.next)
-    return f"run it on the case “{one.case}” in the notebook, and work one value out by hand." if one.case else ""
+    if not one.case or not one.broken.startswith("values"):
+        return ""
+    return (
+        f'run `check("{one.id}", {one.name})` in the notebook: it shows this case, “{shown_plain(one.case)}”. '
+        "Then work one value out by hand."
+    )
 
 
 def shown_plain(text: str) -> str:
@@ -164,11 +189,15 @@ def _question(reply: Reply, level: str) -> str:
 def _noticed(grade: Grade) -> str:
     if not grade.flags:
         return ""
-    told = "".join(f"<p>{shown(flag)}</p>" for flag in grade.flags)
-    return (
-        f'<div class="gr-row">{mark("warning", 12)}<div><b>Noticed in your notebook</b>{told}'
-        '<p class="iwr-quiet">A flag is a question, not a verdict. No points were taken away.</p></div></div>'
-    )
+    told = "".join(f"<p>{shown(_told_to_them(flag))}</p>" for flag in grade.flags)
+    lost = any("was left out" in flag for flag in grade.flags)
+    note = "" if lost else '<p class="iwr-quiet">A flag is a question, not a verdict. No points were taken away.</p>'
+    return f'<div class="gr-row">{mark("warning", 12)}<div><b>Noticed in your notebook</b>{told}{note}</div></div>'
+
+
+def _told_to_them(flag: str) -> str:
+    """A flag without the places where the teacher keeps the files."""
+    return re.sub(r"\([^()]{0,400}/([^()/]{1,200}\.ipynb)\)", r"(\1)", flag)
 
 
 def _foot(grade: Grade) -> str:

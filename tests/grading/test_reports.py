@@ -218,7 +218,8 @@ def test_hundreds_of_students_make_a_page_of_bounded_size() -> None:
         ("pkd", "a known mistake explains the difference"),
         ("pud", "go on with 05.3"),
         ("ppu", "begin with 05.3"),
-        ("uuu", "Nothing is started yet."),
+        ("uuu", "Nothing is started yet. That is where everyone starts. Begin with 05.1"),
+        ("udk", "Go on with 05.2 `function_2`, where you have begun."),
         ("dsu", "You have begun 2 exercises of 3."),
         ("pppppd", "`function_1`, `function_2`, `function_3` and 2 more functions"),
     ],
@@ -248,13 +249,46 @@ def test_each_exercise_says_what_is_known_and_what_comes_next() -> None:
     assert "1 of 1, apart" in told
 
 
+def test_the_next_step_says_how_to_see_the_case_where_values_differ_and_nothing_where_none_came() -> None:
+    differs = mark(1, "differs", case="two rows", broken="values, within 10⁻⁵")
+    nothing = mark(2, "differs", case="two rows", broken="type")
+    told = plain(feedback([dataclasses.replace(grade("Ann", "p"), marks=(differs, nothing))]))
+    assert 'Next: run check("05.1", function_1) in the notebook: it shows this case, “two rows”.' in told
+    assert told.count("Next:") == 1
+
+
+def test_errors_are_told_in_words_that_a_person_can_use() -> None:
+    package = mark(1, "stopped", error="ModuleNotFoundError: No module named 'seaborn'", next="print something.")
+    memory = mark(2, "stopped", error="RuntimeError: can't allocate memory: you tried to allocate 171798691840 bytes.")
+    told = plain(feedback([dataclasses.replace(grade("Ann", "p"), marks=(package, memory))]))
+    assert "seaborn is not there when answers are graded" in told
+    assert "RuntimeError: it asks for 171.8 GB of memory at once" in told
+
+
+def test_stress_is_shown_as_stress_and_code_keeps_its_asterisks() -> None:
+    sign = dataclasses.replace(SIGN, sentence="After each *layer* is asked, `a*b*c` and 2 * 3 * 4.")
+    page = feedback([dataclasses.replace(grade("Ann", "p"), marks=(mark(1, "differs", mistake=sign),))])
+    assert "After each <em>layer</em> is asked, <code>a*b*c</code> and 2 * 3 * 4." in page
+
+
+def test_a_student_reads_no_path_of_the_teacher_and_no_comfort_where_points_were_lost() -> None:
+    other = "There is another notebook of chapter 05 (class.zip/Ann_7_file/05_heads.ipynb); the newest counts."
+    told = plain(feedback([grade("Ann", "p", flags=(other,))]))
+    assert "another notebook of chapter 05 (05_heads.ipynb)" in told
+    assert "No points were taken away." in told
+    broken = grade("Ann", "ps", flags=("The cell of 05.2 was left out: line 1: invalid syntax.",))
+    assert "No points were taken away." not in plain(feedback([broken]))
+
+
 def test_the_answer_to_a_question_that_was_missed_is_never_given_away() -> None:
     assert "Not answered." in plain(feedback([grade("Ann", "p")]))
 
 
 def test_a_notebook_that_could_not_be_read_gets_a_page_that_says_so() -> None:
     lost = Grade(Who("x", "Max"), "05", "Induction", "m.ipynb", "", "b", trouble="The file is empty: save it again.")
-    assert "The file is empty: save it again." in plain(feedback([lost]))
+    told = plain(feedback([lost]))
+    assert "The file is empty: save it again.Next: hand in the notebook itself, the file that ends in .ipynb." in told
+    assert "m.ipynb" not in told
 
 
 def test_one_student_with_two_chapters_has_one_page() -> None:
@@ -292,7 +326,8 @@ def test_nothing_that_a_student_writes_becomes_markup() -> None:
 def test_no_text_at_all_becomes_markup(text: str) -> None:
     one = hostile(text)
     clean = hostile("x")
-    assert len(Reader(feedback([one])).tags) <= len(Reader(feedback([clean])).tags) + 2 * text.count("`") * 8
+    most = len(Reader(feedback([clean])).tags) + 2 * (text.count("`") + text.count("*")) * 8
+    assert len(Reader(feedback([one])).tags) <= most
     harmless(feedback([one]))
     harmless(report(one))
     feedback([one]).encode("utf-8")  # whatever was in it, it can be written
