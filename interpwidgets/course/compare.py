@@ -29,6 +29,8 @@ TOLERANCE: dict[str, tuple[float, float]] = {
     "complex128": (1e-9, 1e-9),
     "complex64": (1e-5, 1e-5),
 }
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch compares them with nothing else
+_MOST = 1 << 63  # the first whole number that torch cannot hold
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,26 @@ def wrong_type(target: Any, yours: Any, where: str = "") -> str | None:
         return _not_that_sequence(target, yours, it, where)
     if isinstance(target, bool) or not isinstance(target, (int, float)):
         return None if type(yours) is type(target) else f"{it} {kind(yours)}; {asked}"
-    return None if _a_number(target, yours) else f"{it} {kind(yours)}; {asked}"
+    if not _a_number(target, yours):
+        return f"{it} {_kind_of_number(yours)}; {asked}"
+    large = yours.item() if getattr(yours, "dtype", None) == torch.uint64 else yours
+    if isinstance(large, int | np.integer) and not -_MOST <= int(large) < _MOST:
+        return f"{it} a number of more than 63 bits; numbers as large as that are not compared."
+    return None
+
+
+def _kind_of_number(yours: Any) -> str:
+    """As `kind`, and of a single tensor also what it holds: that is what makes it another type than is asked."""
+    if isinstance(yours, torch.Tensor) and yours.dim() == 0 and (yours.is_complex() or yours.is_floating_point()):
+        return f"{kind(yours)} of {dtype_name(yours.dtype)}"
+    return kind(yours)
 
 
 def _a_number(target: float, yours: Any) -> bool:
     if isinstance(yours, torch.Tensor):
         plain = type(yours) in (torch.Tensor, torch.nn.Parameter) and yours.dim() == 0 and yours.dtype != torch.bool
-        return plain and (isinstance(target, float) or not yours.is_floating_point())
+        exact = not yours.is_floating_point() and not yours.is_complex()
+        return plain and not yours.is_complex() and (isinstance(target, float) or exact)
     kinds = (int, np.integer) if isinstance(target, int) else (int, float, np.integer, np.floating)
     return isinstance(yours, kinds) and not isinstance(yours, bool)
 
@@ -238,8 +253,11 @@ def _not_finite(yours: torch.Tensor, good: torch.Tensor, where: str) -> Failure:
 def plain(value: Any) -> torch.Tensor:
     """A result as an ordinary tensor on the CPU, without its history."""
     if isinstance(value, torch.Tensor):
-        return value.detach().resolve_conj().resolve_neg().cpu()
-    return torch.as_tensor(value, dtype=torch.float64 if isinstance(value, float | np.floating) else None)
+        tensor = value.detach().resolve_conj().resolve_neg().cpu()
+        return tensor.long() if tensor.dtype in _UNSIGNED else tensor
+    if isinstance(value, np.generic):
+        value = float(value) if isinstance(value, np.floating) else value.item()  # torch knows not all of their dtypes
+    return torch.as_tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
 
 
 # -- shapes -------------------------------------------------------------------------------------------------------

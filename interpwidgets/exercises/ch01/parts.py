@@ -1146,9 +1146,13 @@ def _off(change: Any) -> Answer:
     return count
 
 
-def _random_sizes(seed: int, device: torch.device) -> Arguments:
-    drawn = torch.randint(2, 50, (5,), generator=torch.Generator().manual_seed(seed)).tolist()
-    return tuple(drawn)
+def _random_sizes(most: int, layers: int) -> Make:
+    def make(seed: int, device: torch.device) -> Arguments:
+        generator = torch.Generator().manual_seed(seed)
+        sizes = torch.randint(2, most, (4,), generator=generator).tolist()
+        return (*sizes, int(torch.randint(1, layers, (), generator=generator)))
+
+    return make
 
 
 COUNT_PARAMETERS = Exercise(
@@ -1164,7 +1168,10 @@ COUNT_PARAMETERS = Exercise(
         Case("two layers", _sizes(10, 6, 4, 9, 2)),
         Case("storylm", _sizes(1041, 64, 128, 512, 4)),
         Case("GPT-2 small", _sizes(50257, 1024, 768, 3072, 12)),
-        Case("any sizes", _random_sizes),
+        Case("any sizes", _random_sizes(50, 20)),
+        Case("small sizes", _random_sizes(12, 5)),
+        Case("sizes of hundreds", _random_sizes(900, 12)),
+        Case("sizes of thousands, many layers", _random_sizes(9_000, 40)),
     ],
     mistakes=[
         Mistake(
