@@ -50,6 +50,7 @@ def examine() -> Iterator[tuple[str, list[Finding]]]:
     yield "Devices", list(_devices())
     yield "A model", [_story()]
     yield "Notebooks", [_jupyterlab(), *_page_sides(), _browser()]
+    yield "For teachers", [_sandbox()]
     yield "For the tests", [_chromium(), _node()]
 
 
@@ -164,10 +165,22 @@ def _browser() -> Finding:
     except webbrowser.Error:
         return Finding(
             "Browser",
-            "none on this machine",
+            "none that opens by itself",
             "optional",
-            "Use `interpwidgets learn --no-browser` and open the address it prints.",
+            "Use `interpwidgets learn --no-browser` and open the address it prints in any browser.",
         )
+
+
+# -- teachers -----------------------------------------------------------------------------------------------------
+
+
+def _sandbox() -> Finding:
+    """What `interpwidgets grade` shuts submitted code in, tried as it tries it."""
+    from interpwidgets.grading import sandbox
+
+    if reason := sandbox.refusal():
+        return Finding("Sandbox", "none; `interpwidgets grade` wants one", "optional", reason)
+    return Finding("Sandbox", "bubblewrap; every wall stands, `interpwidgets grade` works here")
 
 
 # -- tests --------------------------------------------------------------------------------------------------------

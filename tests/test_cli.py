@@ -290,6 +290,22 @@ def test_doctor_finds_everything_that_is_needed_here() -> None:
         assert word in answer.output
 
 
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (None, r"ok +Sandbox +bubblewrap; every wall stands"),
+        ("Grading needs bubblewrap: apt install bubblewrap", r"-- +Sandbox +none;.*\n +Grading needs bubblewrap: apt"),
+    ],
+)
+def test_doctor_says_whether_submissions_could_be_graded_here(
+    monkeypatch: pytest.MonkeyPatch, reason: str | None, line: str
+) -> None:
+    monkeypatch.setattr("interpwidgets.grading.sandbox.refusal", lambda: reason)
+    answer = say("doctor")
+    assert answer.exit_code == 0, answer.output
+    assert re.search(line, answer.output)
+
+
 def test_doctor_lets_a_small_model_end_a_sentence() -> None:
     assert re.search(r"ok +storylm reads a sentence +and knows that the kite goes to Lily", say("doctor").output)
 
