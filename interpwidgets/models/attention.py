@@ -80,13 +80,14 @@ def attention_patterns(
     """Run ``model`` on ``text`` and return the attention pattern of every head.
 
     Arguments:
-        model: a Hugging Face transformer, such as `interpwidgets.load` returns. It is run as it is, in its own mode.
+        model: a Hugging Face transformer, such as `interpwidgets.load` returns.
         text: one text, at least one token and at most the model's context long.
         tokenizer: the one attached as ``model.tokenizer`` unless given.
         on_layer: called as ``on_layer(done, n_layers)`` each time a layer has been computed.
 
-    Raises `PromptError` for an empty text, several texts, a text longer than the model's context or a missing
-    tokenizer, and `interpwidgets.models.anatomy.UnknownModelError` for a model without attention.
+    Raises `PromptError` for an empty text, several texts, a text longer than the model's context, a missing tokenizer,
+    a model of images, or one in training mode whose dropout would tear holes into the patterns, and
+    `interpwidgets.models.anatomy.UnknownModelError` for a model without attention.
     """
     parts, tokenizer, inputs = _prepared(model, text, tokenizer)
     tap = Tap(model, "pattern")
@@ -300,8 +301,28 @@ def _keeping_calls(parts: Anatomy, layers: dict[nn.Module, KeptCall]) -> Iterato
 # -- the run --------------------------------------------------------------------------------------------------
 
 
+def expect_no_dropout(model: nn.Module) -> None:
+    """Raise `PromptError` for a model in training mode whose dropout leaves out some of what it computes."""
+    if any(module.training and _drops(module) for module in model.modules()):
+        raise PromptError(
+            "the model is in training mode, where dropout makes every run another and rows of patterns do not sum to "
+            "one; call model.eval() first."
+        )
+
+
+def _drops(module: nn.Module) -> bool:
+    said = [module.p] if isinstance(module, nn.Dropout) else []
+    said += [value for name, value in vars(module).items() if "drop" in name and isinstance(value, float)]
+    return any(rate > 0 for rate in said)
+
+
 def _prepared(model: Any, text: Any, tokenizer: Any) -> tuple[Anatomy, Any, dict[str, Tensor]]:
     parts = anatomy(model)
+    expect_no_dropout(model)
+    if parts.family.embed is None:
+        raise PromptError(
+            f"{type(model).__name__} reads images, not text; show it one: AttentionHeads.from_image(model, image)."
+        )
     tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
     return parts, tokenizer, prompt_inputs(parts, text, tokenizer)
 

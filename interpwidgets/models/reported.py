@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from interpwidgets.models.anatomy import UnknownModelError, anatomy
-from interpwidgets.models.attention import PromptError, model_name, text_inputs
+from interpwidgets.models.attention import PromptError, expect_no_dropout, model_name, text_inputs
 from interpwidgets.models.taps import Tap
 from interpwidgets.models.tokens import token_strings
 
@@ -74,9 +74,11 @@ def encoder_decoder_attention(
             token, at most 32 of them.
         tokenizer: the one attached as ``model.tokenizer`` unless given.
 
-    Raises `PromptError` for a text that cannot be run, and for a model that reports no attention.
+    Raises `PromptError` for a text that cannot be run, and for a model that reports no attention or is in training
+    mode with dropout.
     """
     tokenizer = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
+    expect_no_dropout(model)
     device, longest = next(model.parameters()).device, getattr(model.config, "max_position_embeddings", None)
     inputs = text_inputs(source, tokenizer, longest, device)
     with reporting(model), torch.no_grad():
@@ -106,11 +108,14 @@ def image_attention(model: Any, image: NDArray[Any], processor: Any = None) -> I
             numbers go from -1 to 1, which is what ViT itself was trained with.
 
     Raises `PromptError` for a model that cuts no patches, that has no token for each of them, that wants an image of
-    another size, or that reports no attention.
+    another size, that reports no attention, or that is in training mode with dropout.
     """
     size = getattr(getattr(model, "config", None), "patch_size", None)
     if size is None:
-        raise PromptError(f"{type(model).__name__} cuts its input into no patches; pass a vision transformer.")
+        tower = getattr(model, "vision_model", None)
+        hint = "pass a vision transformer" if tower is None else "take the part that does, model.vision_model"
+        raise PromptError(f"{type(model).__name__} cuts its input into no patches; {hint}.")
+    expect_no_dropout(model)
     high, wide = (size, size) if isinstance(size, int) else size
     pixels, mean, std = _pixel_values(model, image, processor)
     patterns = _looked(model, pixels)
