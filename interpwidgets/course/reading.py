@@ -113,6 +113,7 @@ _SENTENCES: list[tuple[str, str, str | _Reading]] = [
     ("SystemExit", r"", "Your code asks Python to end. A function hands back its result with return."),
     ("TooLarge", r"", "What comes back is far larger than any result that is asked. Is an axis larger than you meant?"),
     ("Garbled", r"", "What came from the process that ran this code was not what the grader sends and reads."),
+    ("Unjudged", r"", "What came back could not be compared with what is asked; a person has to look at it."),
     ("Killed", r"", "The process that ran this code did not live to answer."),
 ]
 

@@ -63,7 +63,14 @@ def extract(data: bytes, chapter: Chapter) -> Extracted:
         found = notebook.read(data)
     except Unreadable as error:
         return Extracted(Program(()), questions, states=states, trouble=str(error))
-    work = _Work(chapter, manifest(chapter.number), found.cells)
+    try:
+        return _extracted(_Work(chapter, manifest(chapter.number), found.cells))
+    except Exception as error:  # code that nobody has thought of stops no batch
+        told = f"The grader cannot take this notebook apart ({type(error).__name__}): please look at it by hand."
+        return Extracted(Program(()), questions, states=states, trouble=told)
+
+
+def _extracted(work: "_Work") -> Extracted:
     return Extracted(
         work.program(),
         work.questions(),
@@ -411,7 +418,7 @@ def _unstarted(node: ast.stmt, stub: str | None) -> bool:
     try:
         if stub is not None and _form(node) == stub:
             return True
-    except RecursionError:
+    except (RecursionError, ValueError):  # too deep, or a number of more digits than Python writes out
         return False
     if not isinstance(node, source.FUNCTION):
         return False

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
-from interpwidgets.course import reading
+from interpwidgets.course import CourseError, reading
 from interpwidgets.course.attempt import Outcome, Stopped
 from interpwidgets.course.check import Trial, judge
 from interpwidgets.course.exercise import Answer, Arguments, Exercise
@@ -29,6 +29,7 @@ from interpwidgets.grading.sandbox import GRACE, Limits, Lost, Session
 from interpwidgets.grading.wire import Foreign, Garbled, heard, packed
 
 _CPU = torch.device("cpu")
+_UNJUDGED = "Unjudged"
 _STATES = ("absent", "broken", "there")
 _SAID, _MANY, _PRINTED = 400, 20, 20_000  # characters of a sentence, things in a list, characters of what it printed
 
@@ -61,17 +62,39 @@ def verdicts(
 
 def _verdict(program: Program, exercise: Exercise, seed: int, room: Room) -> Verdict:
     with room.session() as session:
-        elsewhere = _Elsewhere(session)
         try:
-            about = elsewhere.prepare(program, exercise)
-        except Lost as lost:
-            return _fails(exercise, Stopped(lost.names, str(lost)), room.limits.seconds)
-        if about["state"] == "absent":
-            return _absent(exercise)
-        if about["error"]:
-            return _fails(exercise, about["error"], room.limits.seconds)
-        trial = Trial(elsewhere.call, [_CPU], seed % (1 << 31))
-        return judge(exercise, about["answer"], room.limits.seconds, extras=False, trial=trial)
+            return _judged(program, exercise, seed, session)
+        except CourseError:
+            raise
+        except Exception as error:  # a stranger has found what nobody has thought of: no reason to stop
+            return unjudged(exercise, error, room.limits.seconds)
+
+
+def _judged(program: Program, exercise: Exercise, seed: int, session: Session) -> Verdict:
+    elsewhere, seconds = _Elsewhere(session), session.limits.seconds
+    try:
+        about = elsewhere.prepare(program, exercise)
+    except Lost as lost:
+        return _fails(exercise, _stopped(lost), seconds)
+    if about["state"] == "absent":
+        return _absent(exercise)
+    if about["error"]:
+        return _fails(exercise, about["error"], seconds)
+    trial = Trial(elsewhere.call, [_CPU], seed % (1 << 31))
+    return judge(exercise, about["answer"], seconds, extras=False, trial=trial)
+
+
+def unjudged(exercise: Exercise, error: Exception, seconds: float) -> Verdict:
+    """The fail of an answer that the grader itself stumbled over; `flag` tells the teacher."""
+    return _fails(exercise, Stopped((_UNJUDGED, "Lost"), f"the grader stopped at it ({type(error).__name__})"), seconds)
+
+
+def flag(verdict: Verdict) -> str | None:
+    """A sentence for the teacher about a verdict that is none of the answer's making, else None."""
+    stop = verdict.failure.stop if verdict.failure else None
+    if stop is None or stop.error != _UNJUDGED:
+        return None
+    return f"{verdict.exercise.id} could not be judged: {stop.message}. It earns nothing; please look at it by hand."
 
 
 def _absent(exercise: Exercise) -> Verdict:

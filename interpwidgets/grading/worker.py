@@ -236,15 +236,22 @@ def graded(task: Task, room: Any) -> Grade:
     if found.trouble:
         return task.grade(trouble=found.trouble)
     verdicts = judge.verdicts(found.program, chapter.exercises, seed_of, room)
-    marks = [
-        grades.mark_of(one, task.seeds[one.exercise.id], found.states.get(one.exercise.id) == "missing")
-        for one in verdicts
-    ]
+    marks, flags = [], [*task.flags, *found.flags]
+    for verdict in verdicts:
+        name = verdict.exercise.id
+        missing = found.states.get(name) == "missing"
+        try:
+            mark = grades.mark_of(verdict, task.seeds[name], missing)
+        except Exception as error:  # values of which nobody has thought, in a picture
+            verdict = judge.unjudged(verdict.exercise, error, room.limits.seconds)
+            mark = grades.mark_of(verdict, task.seeds[name], missing)
+        marks.append(mark)
+        flags += filter(None, [judge.flag(verdict)])
     marks = [_unread(one, found.broken[one.id]) if one.id in found.broken else one for one in marks]
     return task.grade(
         marks=tuple(marks),
         replies=grades.replies(chapter.questions, found.questions),
-        flags=(*task.flags, *found.flags),
+        flags=tuple(flags),
         seconds=round(time.process_time() + room.used.cpu - begin, 3),
     )
 

@@ -373,3 +373,34 @@ def test_reduced_text_is_the_kept_statements_and_each_in_its_line(lines: list[st
     kept = [node for node in cell.statements if source.is_plain(node)]
     again = source.parsed(source.reduced(cell, kept)).statements
     assert [(type(node), node.lineno) for node in again] == [(type(node), node.lineno) for node in kept]
+
+
+_HUGE = "0x" + "f" * 5_000  # Python reads such a number and does not write it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"def loss_by_position(logits, tokens):\n    return {_HUGE}",
+        f"loss_by_position = {_HUGE}",
+        f"answer('05.A', {_HUGE})",
+        f"answer('05.A', 1.5 * {_HUGE})",
+        f"answer({_HUGE}, 1)",
+        f"EPS = {_HUGE}\n{LOSS}",
+    ],
+)
+def test_a_number_of_five_thousand_digits_is_only_a_strange_answer(text: str) -> None:
+    found = taken(code(text))
+    assert found.trouble == ""
+    assert found.questions["05.A"] is None
+
+
+def test_code_that_nobody_has_thought_of_becomes_trouble_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbles(_: str) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(source, "parsed", stumbles)
+    found = taken(code(LOSS))
+    assert found.program.cells == ()
+    assert "by hand" in found.trouble
+    assert set(found.states.values()) == {"missing"}

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from interpwidgets.course import attempt, check, registry
+from interpwidgets.course import CourseError, attempt, check, registry
 from interpwidgets.course.attempt import Outcome, Stopped
 from interpwidgets.course.check import Trial
 from interpwidgets.course.exercise import Exercise
 from interpwidgets.course.verdict import Verdict
+from interpwidgets.grading import judge
 from interpwidgets.grading.extract import extract
 from interpwidgets.grading.judge import Program, verdicts
 from interpwidgets.grading.sandbox import Limits, Sandbox, Unsafe
@@ -180,3 +181,32 @@ def test_without_walls_the_verdicts_are_the_same(judged: Judge) -> None:
     with Unsafe(limits=Limits(seconds=1.0)) as room:
         unsafe = [verdicts(Program((("1", cell),)), [exercise], lambda _: 7, room)[0] for cell in cells]
     assert [repr(one) for one in unsafe] == [repr(judged("05.3", cell)) for cell in cells]
+
+
+# -- what nobody has thought of ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_over_which_the_grader_itself_stumbles_fails_and_the_teacher_is_told(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbles(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("made up")
+
+    monkeypatch.setattr(check, "first_difference", stumbles)
+    verdict = judged("05.3", RIGHT)
+    assert (verdict.points, verdict.state) == (0, "stopped")
+    assert "could not be compared" in repr(verdict)
+    told = judge.flag(verdict) or ""
+    assert told.startswith("05.3 could not be judged")
+    assert "by hand" in told
+    monkeypatch.undo()
+    assert judge.flag(judged("05.3", RIGHT)) is None
+
+
+def test_a_reference_that_fails_is_still_ours_and_no_ones_fail(judged: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise CourseError("ours")
+
+    monkeypatch.setattr(check, "targets", fails)
+    with pytest.raises(CourseError, match="ours"):
+        judged("05.3", RIGHT)
