@@ -7,7 +7,7 @@ together; students are sorted by points; questions stand apart from exercises an
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from html import escape
 
@@ -44,7 +44,8 @@ def class_report(grades: Sequence[Grade], notes: Notes, page_of: PageOf) -> str:
     parts = [
         _chapter([one for one in grades if one.graded and one.chapter == at], notes, page_of, alone) for at in chapters
     ]
-    return page("Class report", head, unsafe, *parts, _rest(grades, notes), _foot(grades, notes), wide=True)
+    rest = _rest(notes, {grade.source for grade in grades})
+    return page("Class report", head, unsafe, _lost(grades), *parts, rest, _foot(grades, notes), wide=True)
 
 
 def _head(grades: Sequence[Grade], chapters: Sequence[str], alone: bool) -> str:
@@ -66,7 +67,8 @@ def _chapter(grades: Sequence[Grade], notes: Notes, page_of: PageOf, alone: bool
     title = "" if alone else f'<div class="gr-head"><h2>{shown(_title(grades[0]))}</h2></div>'
     found, asked = items(grades), question_items(grades)
     above = _cols(
-        ("gr-main", _exercises(found) + _questions(asked)), ("gr-aside", _mistakes(slips(grades), len(grades)))
+        ("gr-main", _exercises(found) + _questions(asked)),
+        ("gr-aside", _mistakes(slips(grades), len(grades)) + _lesson(slips(grades), found)),
     )
     aside = _look(grades, notes.missing.get(grades[0].chapter, ())) + _points(grades)
     below = _cols(("gr-fit", _matrix(grades, page_of) + legend()), ("gr-side", aside))
@@ -154,20 +156,30 @@ def _mistakes(found: Sequence[Known], students: int) -> str:
         for one in found[:_SHOWN]
     )
     more = f'<p class="gr-after">and {len(found) - _SHOWN} more</p>' if len(found) > _SHOWN else ""
-    return heading + rows + more + _lesson(found[0], students)
+    return heading + rows + more
 
 
-def _lesson(first: Known, students: int) -> str:
-    following = re.sub(r"^next:\s*", "", first.slip.next, flags=re.IGNORECASE)
-    case = ""
-    if first.picture:
-        case = f"<details><summary>Open the case</summary>{first.picture}</details>"
-    made = "made the same known mistake" if first.students > 1 else "made a known mistake"
-    who = f"{first.students} of {students}"
+def _lesson(found: Sequence[Known], exercises: Sequence[Item]) -> str:
+    """What is worth time with all: a mistake that two students share, else the exercise in which most got stuck."""
+    if found and found[0].students > 1:
+        return _shared(found[0], exercises[0].students)
+    worst = max(exercises, key=lambda one: one.tried)
+    if not worst.tried:
+        return ""
+    stuck = "tried it and did not pass" if worst.tried > 1 else "tried it and does not pass yet"
     return (
-        f'<p class="gr-lesson"><b>For the next lesson:</b> {who} {made} in {escape(first.id)}. '
-        f"{prose(first.slip.sentence)}</p>"
-        f'<p class="gr-lesson">Two minutes together: {prose(following)}</p>{case}'
+        f'<p class="gr-lesson"><b>For the next lesson:</b> {escape(worst.id)} {escape(worst.name)}. '
+        f"{worst.tried} of {worst.students} {stuck}, and no two made the same known mistake.</p>"
+    )
+
+
+def _shared(first: Known, students: int) -> str:
+    following = re.sub(r"^next:\s*", "", first.slip.next, flags=re.IGNORECASE)
+    case = f"<details><summary>Open the case</summary>{first.picture}</details>" if first.picture else ""
+    return (
+        f'<p class="gr-lesson"><b>For the next lesson:</b> {first.students} of {students} made the same known mistake '
+        f"in {escape(first.id)}, {prose(first.slip.name)}. They read: “{prose(first.slip.sentence)}”</p>"
+        f'<p class="gr-lesson">A question to ask them: {prose(following)}</p>{case}'
     )
 
 
@@ -230,7 +242,7 @@ def _look(grades: Sequence[Grade], missing: Sequence[str]) -> str:
     if not flagged:
         parts.append('<p class="gr-after">Nothing stands out.</p>')
     else:
-        parts.append('<p class="gr-after">A flag is a question, not a verdict. No points were taken away.</p>')
+        parts.append('<p class="gr-after">A flag is a question, not a verdict. It takes no points itself.</p>')
     if missing:
         names = ", ".join(person(name) for name in missing)
         parts.append(
@@ -254,7 +266,7 @@ def _points(grades: Sequence[Grade]) -> str:
 
 
 def _histogram(points: Sequence[int], most: int) -> str:
-    wide = max(1, -(-(most + 1) // 8))
+    wide = next(size for size in range(1, most + 2) if -(-(most + 1) // size) <= 8)
     bins = [(low, min(low + wide - 1, most)) for low in range(0, most + 1, wide)]
     counts = [sum(low <= one <= high for one in points) for low, high in bins]
     drawn = zip(bins, counts, strict=True)
@@ -269,7 +281,7 @@ def _histogram(points: Sequence[int], most: int) -> str:
 def _column(at: int, unit: float, low: int, high: int, height: float, students: int) -> str:
     """One column of the histogram, with its points below and its students on top."""
     x, middle = at * unit, at * unit + unit / 2 - 2
-    label = f"{low}" if low == high else f"{low}, {high}" if high == low + 1 else f"{low}–{high}"
+    label = f"{low}" if low == high else f"{low}–{high}"
     rect = f'<rect x="{x:.1f}" y="{72 - height:.1f}" width="{unit - 4:.1f}" height="{height:.1f}" fill="var(--ink2)"/>'
     below = f'<text x="{middle:.1f}" y="88" text-anchor="middle">{label}</text>'
     above = f'<text class="gr-b" x="{middle:.1f}" y="{68 - height:.1f}" text-anchor="middle">{students}</text>'
@@ -279,28 +291,33 @@ def _column(at: int, unit: float, low: int, high: int, height: float, students: 
 # -- the end ------------------------------------------------------------------------------------------------------
 
 
-def _rest(grades: Sequence[Grade], notes: Notes) -> str:
+def _lost(grades: Sequence[Grade]) -> str:
     lost = [(grade.student.name, grade.source, grade.trouble) for grade in grades if not grade.graded]
+    rows = "".join(
+        f'<div class="gr-look">{mark("stopped", 12)}<div><b>{person(name)}</b> '
+        f'<span class="iwr-quiet">{shown(source, 120)}</span><p>{shown(trouble)}</p></div></div>'
+        for name, source, trouble in sorted(lost)
+    )
+    heading = _heading("Not graded", count(len(lost), "submission"))
+    return f'<section class="gr-chapter">{heading}{rows}</section>' if lost else ""
+
+
+def _rest(notes: Notes, known: Set[str]) -> str:
+    """Gradebooks, and files of which nothing is said elsewhere on the page."""
+    files = [(name, why) for name, why in notes.files if name not in known and not name.endswith("timestamp.txt")]
     parts = []
-    if lost:
-        rows = "".join(
-            f'<div class="gr-look">{mark("stopped", 12)}<div><b>{person(name)}</b> '
-            f'<span class="iwr-quiet">{shown(source, 120)}</span><p>{shown(trouble)}</p></div></div>'
-            for name, source, trouble in sorted(lost)
-        )
-        parts.append(f'<div class="gr-block">{_heading("Not graded", count(len(lost), "submission"))}{rows}</div>')
     if notes.gradebooks:
         told = "".join(f"<p>{shown(sentence, 1000)}</p>" for sentence in notes.gradebooks)
         parts.append(f'<div class="gr-block">{_heading("Gradebooks")}{told}</div>')
-    if notes.files:
+    if files:
         rows = "".join(
             f'<tr><th scope="row">{shown(name, 120)}</th><td class="gr-say">{shown(why)}</td></tr>'
-            for name, why in notes.files
+            for name, why in files
         )
         head = '<tr><th scope="col">file</th><th scope="col">what became of it</th></tr>'
         table = _table("gr-items", "Files", head, rows)
         parts.append(
-            f"<details class=gr-block><summary>{count(len(notes.files), 'other file')} seen</summary>{table}</details>"
+            f"<details class=gr-block><summary>{count(len(files), 'other file')} seen</summary>{table}</details>"
         )
     return f'<section class="gr-chapter">{"".join(parts)}</section>' if parts else ""
 

@@ -5,9 +5,9 @@
     slips(grades)[0].students           # how many made the most frequent known mistake
 
 Facility is the share of students who pass. Discrimination is the correlation, over students, of passing an exercise
-with the points in all the others (Pearson; corrected for the exercise itself), told in words and only for ten students
-or more: with fewer it is mostly chance. "Sorts the class" is a correlation of 0.5 or more, "sorts a little" of 0.2,
-"the other way round" of less than -0.1.
+with the points in all the others (Pearson; corrected for the exercise itself), told in words and only for twenty
+students or more: with fewer it is mostly chance. "Sorts the class" is a correlation of 0.5 or more, "sorts a little" of
+0.2, "the other way round" of less than -0.1.
 """
 
 import math
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from interpwidgets.grading.grades import Grade, Mark, Slip
 
-ENOUGH = 10  # students, before a correlation is worth a word
+ENOUGH = 20  # students, before a correlation is worth a word
 
 
 @dataclass(frozen=True)

@@ -91,14 +91,16 @@ def test_counts_are_by_state() -> None:
 
 
 def test_an_exercise_that_the_strong_pass_sorts_the_class_and_one_they_fail_is_to_be_looked_at() -> None:
-    class_ = [grade(f"s{at}", ("pppp" if at < 6 else "uuuu") + ("u" if at < 6 else "p")) for at in range(12)]
+    class_ = [grade(f"s{at}", ("pppp" if at < 10 else "uuuu") + ("u" if at < 10 else "p")) for at in range(20)]
     found = items(class_)
     assert found[0].words == "sorts the class"
     assert "look at it" in found[4].words
 
 
 def test_few_students_are_no_ground_for_a_word() -> None:
-    assert items([grade("a", "pp"), grade("b", "uu")])[0].words == ""
+    few = [grade(f"s{at}", "pp" if at < 9 else "uu") for at in range(19)]
+    assert items(few)[0].words == ""
+    assert items([*few, grade("last", "uu")])[0].words == "sorts the class"
 
 
 def test_a_column_that_is_the_same_for_all_has_no_correlation() -> None:
@@ -129,9 +131,23 @@ def test_students_stand_in_the_order_of_their_points() -> None:
 
 def test_the_most_frequent_mistake_comes_with_one_thing_to_do() -> None:
     told = plain(report(grade("a", "k"), grade("b", "k"), grade("c", "p")))
-    assert "For the next lesson: 2 of 3 made the same known mistake in 05.1. You take early minus late." in told
-    assert "name the two positions." in told
-    assert "1 of 2 made a known mistake in 05.1." in plain(report(grade("a", "k"), grade("b", "p")))
+    assert "For the next lesson: 2 of 3 made the same known mistake in 05.1, the sign is turned." in told
+    assert "They read: “You take early minus late.”" in told
+    assert "A question to ask them: name the two positions." in told
+
+
+def test_a_mistake_of_one_student_is_no_lesson_and_the_exercise_in_which_most_got_stuck_is() -> None:
+    told = plain(report(grade("a", "kps"), grade("b", "pps"), grade("c", "ppp")))
+    assert "For the next lesson: 05.3 function_3. 2 of 3 tried it and did not pass" in told
+    assert "You take early minus late." not in told
+    assert "For the next lesson" not in plain(report(grade("a", "pu"), grade("b", "pp")))
+
+
+def test_every_column_of_the_points_is_named_in_the_same_way() -> None:
+    many = [grade("a", "p" * 12 + "u"), grade("b", "u" * 13), grade("c", "p" * 13)]  # 26 points
+    page = report(*many)
+    assert "Students by points: 1 with 0 to 3, 2 with 24 to 26" in page
+    assert re.findall(r"<text[^>]*>(\d+–\d+)", page) == ["0–3", "4–7", "8–11", "12–15", "16–19", "20–23", "24–26"]
 
 
 def test_flags_and_lateness_are_told_and_take_no_points() -> None:
@@ -162,8 +178,19 @@ def test_what_could_not_be_graded_stands_with_its_reason_and_in_no_mean() -> Non
     lost = Grade(Who("x", "Max"), "", "", "max.pdf", "", "batch1", trouble="The file is no notebook.")
     told = plain(report(grade("Ann", "pp"), lost))
     assert "Max max.pdfThe file is no notebook." in told
+    assert told.index("The file is no notebook.") < told.index("students who passed each")
     assert "mean 4.0 of 4" in told
     assert "1 of 2 graded" in told
+
+
+def test_other_files_are_those_of_which_nothing_else_is_said() -> None:
+    lost = Grade(Who("x", "Max"), "", "", "max.pdf", "", "batch1", trouble="The file is no notebook.")
+    files = [("max.pdf", "no notebook"), ("Ann/timestamp.txt", "no notebook"), ("notes.txt", "no notebook")]
+    told = plain(report(grade("Ann", "pp"), lost, notes=Notes("b", "0.1.0", files=files)))
+    assert "1 other file seen" in told
+    assert "notes.txt" in told
+    assert told.count("max.pdf") == 1
+    assert "timestamp.txt" not in told
 
 
 def test_who_handed_in_nothing_is_named() -> None:
