@@ -11,15 +11,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from interpwidgets.course.markup import div, mark, prose
-from interpwidgets.grading.gradebooks import UNSAFE
+from interpwidgets.grading.gradebooks import HAND_IN, UNSAFE
 from interpwidgets.grading.grades import Grade, Mark, Reply
 from interpwidgets.grading.pages import count, day, page, person, shown, standing, warning
 from interpwidgets.grading.statistics import tried
-
-HAND_IN = (
-    "hand in the notebook itself, the file that ends in `.ipynb`. Save it and take it with File > Download in Jupyter, "
-    "with File > Download > Download .ipynb in Colab."
-)
 
 _BYTES = re.compile(r"allocate (\d{10,30}) bytes")
 _PACKAGE = re.compile(r"ModuleNotFoundError: No module named '([\w.]{1,80})'")
@@ -149,7 +144,7 @@ def _error(error: str) -> str:
     if asked := _BYTES.search(error):
         return f"{error.partition(':')[0]}: it asks for {int(asked[1]) / 1e9:,.1f} GB of memory at once"
     if package := _PACKAGE.match(error):
-        return f"{error}. {package[1]} is not there when answers are graded"
+        return f"ModuleNotFoundError: {package[1]} is not there when answers are graded"
     return error
 
 

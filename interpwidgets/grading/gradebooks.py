@@ -40,6 +40,10 @@ from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, Who, wr
 from interpwidgets.grading.roster import Roster
 
 UNSAFE = "Graded with --unsafe: learner code ran without a sandbox, so these points can be forged."
+HAND_IN = (  # what a student does about a file that is no notebook
+    "hand in the notebook itself, the file that ends in .ipynb. Save it and take it with File > Download in Jupyter, "
+    "with File > Download > Download .ipynb in Colab."
+)
 
 _ASSIGNMENT = re.compile(r"(.*?)\s*\((\d+)\)\s*")
 _ACTIVE = ("=", "+", "-", "@")
@@ -142,7 +146,7 @@ def write(out: Path, batch: Batch, grades: Sequence[Grade], roster: Roster | Non
         return []
     if roster.kind == "plain":
         return list(_strangers(roster, grades))
-    rows, told = _filled(roster, plan, grades, batch)
+    rows, told = _filled(roster, plan, grades)
     name = "canvas.csv" if roster.kind == "canvas" else "moodle.csv"
     write_whole(out / f"{lead if roster.kind == 'canvas' else ''}{name}", roster.written(rows))
     return told
@@ -170,15 +174,16 @@ def missing(roster: Roster, grades: Iterable[Grade]) -> list[str]:
     return [name for row, name in roster.names.items() if row not in there]
 
 
-def _filled(roster: Roster, plan: Plan, grades: Sequence[Grade], batch: Batch) -> tuple[list[list[str]], list[str]]:
+def _filled(roster: Roster, plan: Plan, grades: Sequence[Grade]) -> tuple[list[list[str]], list[str]]:
     rows = [list(row) for row in roster.rows]
     there, _ = placed(roster, grades)
     left: dict[str, list[str]] = {}
     for at, theirs in there.items():
+        _advise(roster, rows[at], theirs, plan.overwrite)
         for grade in theirs:
             column = plan.columns.get(grade.chapter)
             if column is not None and grade.graded:
-                why, what = _fill(roster, rows[at], column, grade, _comment_cell(grade, batch), plan.overwrite)
+                why, what = _fill(roster, rows[at], column, grade, _comment_cell(grade), plan.overwrite)
                 left.setdefault(why, []).append(f"{grade.student.name}{what}")
     told = [_LEFT[why].format(roster.path.name, ", ".join(sorted(left[why]))) for why in _LEFT if why in left]
     return rows, [*_strangers(roster, grades), *told, *_scaled(roster, plan, grades)]
@@ -201,8 +206,18 @@ def _strangers(roster: Roster, grades: Sequence[Grade]) -> Iterable[str]:
         yield f"In {roster.path.name}, and nothing handed in: {', '.join(nothing)}. They get no grade, not zero."
 
 
-def _comment_cell(grade: Grade, batch: Batch) -> str:
-    return safe(escape(comment(grade, batch)))
+def _comment_cell(grade: Grade) -> str:
+    return safe(escape(comment(grade)))
+
+
+def _advise(roster: Roster, row: list[str], theirs: Sequence[Grade], overwrite: bool) -> None:
+    """Tell in Moodle's comment what to do about a submission that could not be read; the grade stays as it is."""
+    changeable, at = roster.column("grade can be changed"), roster.column("feedback comments")
+    closed = changeable is not None and row[changeable].strip().casefold() == "no"
+    if roster.kind != "moodle" or at is None or closed or any(one.graded or one.unfinished for one in theirs):
+        return
+    if overwrite or not row[at].strip():
+        row[at] = _comment_cell(theirs[0])
 
 
 def _fill(roster: Roster, row: list[str], column: int, grade: Grade, told: str, overwrite: bool) -> tuple[str, str]:
@@ -283,16 +298,25 @@ def number(earned: int, points: int, most: float | None) -> str:
     return f"{round(scaled, 2):.2f}".rstrip("0").rstrip(".")
 
 
-def comment(grade: Grade, batch: Batch) -> str:
+def comment(grade: Grade) -> str:
     """A grade in a few sentences of ours alone; nothing that a learner wrote is in it."""
+    if not grade.graded:
+        return f"Not graded, because no notebook could be read in what came. To have it graded, {HAND_IN}"
     passed = sum(mark.state == "passed" for mark in grade.marks)
     parts = [f"{grade.earned} of {grade.points} points: {passed} of {len(grade.marks)} exercises pass."]
     if grade.replies:
         right = sum(reply.earned > 0 for reply in grade.replies)
         parts.append(f"Questions, counted apart: {right} of {len(grade.replies)} right.")
-    parts += [f"{mark.id}: {mark.mistake.name}." for mark in grade.marks if mark.mistake]
-    parts.append(f"The page {batch.file_name(grade.student)}.html says more.")
+    parts += [f"{mark.id} {mark.name}, known mistake: {mark.mistake.name}." for mark in grade.marks if mark.mistake]
+    tried = [mark for mark in grade.marks if mark.state in ("differs", "stopped") and not mark.mistake]
+    parts += [f"Not yet: {_named(tried)}."] if tried else []
+    opened = [mark for mark in grade.marks if mark.state in ("unstarted", "missing")]
+    parts += [f"Not started: {_named(opened)}."] if opened else []
     return " ".join([*([UNSAFE] if grade.unsafe else []), *(["Handed in late."] if grade.late else []), *parts])
+
+
+def _named(marks: Sequence[Mark]) -> str:
+    return ", ".join(f"{mark.id} {mark.name}" for mark in marks)
 
 
 # -- tables of our own --------------------------------------------------------------------------------------------

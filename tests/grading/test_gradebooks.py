@@ -198,9 +198,31 @@ def test_a_worksheet_is_for_one_chapter(tmp_path: Path) -> None:
 
 def test_nothing_that_a_student_wrote_comes_into_a_comment() -> None:
     hostile = Who("k", "<script>", login="=cmd()")
-    told = gradebooks.comment(grade(hostile, flags=("<img src=x>",)), BATCH)
+    told = gradebooks.comment(grade(hostile, flags=("<img src=x>",)))
     assert "<" not in told
     assert "=cmd" not in told
+
+
+def test_a_comment_names_what_does_not_pass_and_no_file_of_the_teacher() -> None:
+    marks = (
+        *grade(NOOR).marks,
+        Mark("05.3", "prefix", "P", 2, 0, "stopped", "in your line 1.", 3),
+        Mark("05.4", "curve", "C", 2, 0, "missing", "x", 4),
+    )
+    told = gradebooks.comment(grade(NOOR, marks=marks))
+    assert "05.2 loss, known mistake: the sign is turned." in told
+    assert "Not yet: 05.3 prefix." in told
+    assert "Not started: 05.4 curve." in told
+    assert ".html" not in told
+
+
+def test_who_handed_in_no_notebook_reads_in_moodle_what_to_do(tmp_path: Path) -> None:
+    lost = Grade(Who("moodle:9001", "Noor Haddad", moodle="9001"), "", "", "a/cv.pdf", "", "b1", trouble="Only cv.pdf.")
+    tables, _ = written(tmp_path, [lost], roster(tmp_path, MOODLE))
+    row = tables["moodle.csv"][1]
+    assert row[4] == ""
+    assert "the file that ends in .ipynb" in row[9]
+    assert "cv.pdf" not in row[9]
 
 
 MARKED = """\
