@@ -31,6 +31,7 @@ from dataclasses import dataclass
 class Student:
     """A student, by what the layout tells: ``key`` is never shared by two, all but ``key`` and ``name`` may be "".
 
+    ``key`` is what the layout says, character for character; ``name`` can be shown anywhere.
     ``canvas_id`` and ``moodle_id`` are the numbers by which these systems know the student, ``number`` the one that
     Gradescope calls SID.
     """
@@ -68,6 +69,7 @@ _AGAIN = re.compile(r"(?P<name>.*?)(?:-(?P<dash>\d{1,2})| ?\((?P<bracket>\d{1,2}
 _NBGRADER = frozenset({"submitted", "source", "release", "autograded", "feedback", "solution", "downloaded"})
 _EXPORT = re.compile(r"assignment_\d+_export")
 _CHAPTER = re.compile(r"\d\d?(?:[_ .()-]|$)")  # the beginning of 05_induction_heads.ipynb
+_JOINERS = "\u200c\u200d"  # they show nothing themselves; names in Persian and Hindi are written with them
 METADATA = "submission_metadata.yml"
 
 
@@ -98,7 +100,7 @@ def plain(name: str, login: bool = False) -> Owned:
     else:
         attempt = (0,)
     key = f"name:{shown}" if ":" in shown else shown or "?"
-    return Owned(Student(key, shown, shown if login else ""), name, attempt=attempt)
+    return Owned(Student(key, printable(shown), shown if login else ""), name, attempt=attempt)
 
 
 def of_metadata(text: str) -> dict[str, list[Student]]:
@@ -124,7 +126,7 @@ def of_metadata(text: str) -> dict[str, list[Student]]:
 def _gradescope(one: dict[str, str]) -> Student:
     known = one.get("sid") or one.get("email") or one.get("name") or "?"
     name = one.get("name") or known
-    return Student(f"gradescope:{known}", name, email=one.get("email", ""), number=one.get("sid", ""))
+    return Student(f"gradescope:{known}", printable(name), email=one.get("email", ""), number=one.get("sid", ""))
 
 
 def _canvas(found: re.Match[str]) -> Student:
@@ -132,11 +134,17 @@ def _canvas(found: re.Match[str]) -> Student:
     if name is None:
         return Student(f"canvas:anon_{found['user']}", f"anonymous {found['user']}")
     key = f"canvas:{found['user']}:{name}"  # with the name: somebody's own files may look like this and mean else
-    return Student(key, name or f"user {found['user']}", canvas_id=found["user"])
+    return Student(key, printable(name) or f"user {found['user']}", canvas_id=found["user"])
 
 
 def _moodle(found: re.Match[str]) -> Student:
-    return Student(f"moodle:{found['user']}", found["name"], moodle_id=found["user"])
+    return Student(f"moodle:{found['user']}", printable(found["name"]), moodle_id=found["user"])
+
+
+def printable(name: str) -> str:
+    """A name as any terminal and page can show it: nothing that rings, moves or colours, turns, or is half."""
+    spaced = (" " if unicodedata.category(one) == "Zs" else one for one in name)
+    return "".join(one if one.isprintable() or one in _JOINERS else "\N{REPLACEMENT CHARACTER}" for one in spaced)
 
 
 def _again(name: str) -> int:

@@ -213,7 +213,12 @@ class _Search:
         return made
 
     def _downloads(self, files: Sequence[File], tops: set[str], alone: Sequence[File]) -> list[tuple[str, list[File]]]:
-        """What is inside, if the folder holds nothing but downloads of course systems, folders or zip files."""
+        """What is inside, if the folder holds nothing but downloads of course systems, folders or zip files.
+
+        One zip file alone is what one student handed in: they would choose whose work is in it.
+        """
+        if not tops and sum(_ARCHIVE.fullmatch(file.name) is not None for file in alone) == 1:
+            return []
         found = []
         for title, inner in self._within(files, tops, alone):
             if layouts.of_folder(title) or layouts.of_file(title) or not layouts.is_class_download(_paths(inner)):

@@ -109,7 +109,7 @@ def test_a_class_of_moodle_gets_its_pages_back_as_moodle_takes_them(
     page = (out / "class.html").read_text(encoding="utf-8")
     for shown in (told.output, page):
         assert "Ann_Lee (8.00; we have 0)" in shown
-    assert "2 days 3 hours late" in page
+    assert "Moodle says: 2 days 3 hours late." in page
     rows = list(csv.DictReader((out / "grades.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [(row["late"], row["email"], row["key"]) for row in rows] == [
         ("late", "ann@x.org", "moodle:41"),
@@ -118,7 +118,9 @@ def test_a_class_of_moodle_gets_its_pages_back_as_moodle_takes_them(
 
 
 def test_without_a_terminal_lines_tell_how_far_it_is(quick: None, submissions: Path, tmp_path: Path) -> None:
-    assert "1 of 2\n  2 of 2\n" in grade(submissions, "--out", tmp_path / "out").output
+    told = grade(submissions, "--out", tmp_path / "out").output
+    assert "Starting the sandboxes.\n" in told
+    assert "  1 of 2\n  2 of 2\n" in told
 
 
 def test_every_link_of_the_report_leads_to_a_page(quick: None, submissions: Path, tmp_path: Path) -> None:
@@ -147,6 +149,26 @@ def test_a_submission_that_cannot_be_graded_is_named_and_changes_the_status(
     told = grade(submissions, "--out", tmp_path / "out")
     assert told.exit_code == commands.UNGRADED
     assert "not graded: cleo (cleo.ipynb)" in told.output
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_names_that_ring_colour_turn_or_are_half_reach_no_terminal(
+    quick: None, submissions: Path, tmp_path: Path, flat: bool
+) -> None:
+    wild = "eve\x1b[31m\x07\u202ecod\u2066\udcff\u200c"
+    names = [f"{wild}.ipynb", f"{wild}_12_34_05.ipynb"] if flat else [f"{wild}_99_assignsubmission_file/05.ipynb"]
+    for name in names:
+        (submissions / name).parent.mkdir(exist_ok=True)
+        (submissions / name).write_bytes(b"no notebook")
+    told = grade(submissions, "--out", tmp_path / "out")
+    assert told.exit_code == commands.UNGRADED, told.output
+    assert told.output.count("not graded: eve") == len(names)
+    assert "not graded: ann" not in told.output
+    page = (tmp_path / "out" / "class.html").read_text(encoding="utf-8")
+    table = (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
+    for shown in (told.output, page):
+        assert not {*"\x1b\x07\u202e\u2066\udcff"} & {*shown}
+    assert "eve\N{REPLACEMENT CHARACTER}[31m" in table
 
 
 def test_who_handed_in_something_else_is_not_among_those_who_handed_in_nothing(

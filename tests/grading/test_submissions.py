@@ -221,6 +221,15 @@ def test_nobody_hands_in_for_another(look: Look, name: str, zip_it: bool) -> Non
     assert sorted(people(flat)) == [("doejane", "05"), ("mallory", "02")]
 
 
+@pytest.mark.parametrize("name", ["submitted/alice/05/x.ipynb", "doejane_123_456_05.ipynb"])
+def test_a_zip_file_alone_in_a_folder_is_one_student_whatever_is_in_it(look: Look, tmp_path: Path, name: str) -> None:
+    inside = zipped({name: FIVE})
+    assert people(look(as_folder, {"mallory.zip": inside})) == [("mallory", "05")]
+    assert people(look(as_folder, {"mallory.zip": inside, "notes.txt": b"mine"})) == [("mallory", "05")]
+    named = tmp_path / "class" / "mallory.zip"  # here the teacher says that it is a class
+    assert people(survey(named, tmp_path / "into")) != [("mallory", "05")]
+
+
 def test_one_notebook_alone_is_a_class_of_one(tmp_path: Path) -> None:
     path = as_folder(tmp_path, {"ada.ipynb": FIVE}) / "ada.ipynb"
     assert people(survey(path, tmp_path / "into")) == [("ada", "05")]
