@@ -736,7 +736,9 @@ def suggest(model: Any) -> list[str]:
 
     A row that fits by name may still describe another computation: `interpwidgets.models.identities` tells.
     """
-    base = model.base_model
+    base = getattr(model, "base_model", None)
+    if base is None:
+        raise TypeError(f"expected a Hugging Face transformer, but got a value of type {type(model).__name__}.")
     fits: dict[str, int] = {}
     for name, family in FAMILIES.items():
         blocks = _at(base, family.blocks)

@@ -83,18 +83,19 @@ def _of_the_ends(parts: Anatomy, tap: Tap, plain: Any) -> Iterator[Pair]:
         yield "final_norm", tap["final_norm"], normed if tap["final_norm"].dim() == 3 else normed[:, 0]  # CLIP's images
     if "logits" in parts.sites:
         yield "logits", tap["logits"], plain.logits
-    if {"logits", "final_norm"} <= {*parts.sites} and parts.model.get_output_embeddings() is not None:
+    model: Any = parts.model
+    if {"logits", "final_norm"} <= {*parts.sites} and model.get_output_embeddings() is not None:
         yield "logits", tap["logits"], _unembedded(parts, tap["final_norm"])
 
 
 def _unembedded(parts: Anatomy, x: Float[Tensor, "batch position d_model"]) -> Float[Tensor, "batch position vocab"]:
     """What W_U makes of the last norm, bounded where the configuration says so; scaled logits show up as an error."""
-    config: Any = parts.model.config
+    model: Any = parts.model
     try:
         made = x @ parts.W_U() + parts.b_U()
     except MissingPartError:
-        made = x @ parts.model.get_output_embeddings().weight.T
-    cap = getattr(config, "final_logit_softcapping", None)
+        made = x @ model.get_output_embeddings().weight.T
+    cap = getattr(model.config, "final_logit_softcapping", None)
     return made if cap is None else cap * (made / cap).tanh()
 
 

@@ -91,5 +91,14 @@ class Stopped:
     def __getattr__(self, name: str) -> Any:
         raise StoppedError(
             f"this run stopped once the tap had all it asked for (stop=True), so there is no {name!r}; read the tap, "
-            "or open it without stop."
+            "or open it without stop, as generate needs it."
         )
+
+    def __getitem__(self, name: Any) -> Any:
+        return self.__getattr__(name)
+
+    def __contains__(self, name: Any) -> bool:
+        return bool(self.__getattr__(name))
+
+    def __iter__(self) -> Any:
+        return self.__getattr__("outputs")

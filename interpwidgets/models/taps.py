@@ -81,6 +81,8 @@ quantised weights, or spread over devices, are not tested.
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
+from inspect import signature
+from operator import index
 from typing import Any
 
 import torch
@@ -134,6 +136,10 @@ class Tap:
     What is kept is then what one run over the whole text would give, but for logits, of which a model makes only those
     that it needs. Edits are made step by step. With beams, rows are those of each step, not of the texts that win.
 
+    With gradient checkpointing, run ``backward`` inside the ``with``: it computes layers once more, and once the tap is
+    closed, without the edits. ``output_hidden_states`` and ``output_attentions`` are the library's own records, which
+    may be made before an edit.
+
     Taps may be nested: at one site the outer tap acts first. A tap sees the runs of the thread (or async task) that
     opened it and no others. Raises `TapError` for a site, layer or edit that cannot be and
     `interpwidgets.models.anatomy.UnknownModelError` for a model whose insides are unknown.
@@ -155,7 +161,7 @@ class Tap:
         self._sites = {site for site, _ in (*self._save, *self._edits)}
         if stop and not self._save:
             raise TapError("stop=True ends a run once everything to keep is there, but nothing is to be kept.")
-        self._device, self._stop = device, stop
+        self._device, self._stop = _checked_device(device), stop
         self._kept: dict[Spot, Kept] = {}
         self._missing: set[Spot] = set()  # what this run still has to bring
         self._span = (0, 0)  # which positions this run brings
@@ -224,7 +230,14 @@ class Tap:
         there = [each for each in range(n_layers) if self.anatomy.has(site, each)]
         if layer is None:
             return [(site, each) for each in there]
-        if not isinstance(layer, int) or not -n_layers <= layer < n_layers:
+        try:
+            layer = index(layer)
+        except TypeError:
+            raise TapError(
+                f"there is no layer {layer!r}: a layer is an integer from 0 to {n_layers - 1}; for several, name "
+                f"each of them: [({site!r}, 0), ({site!r}, 1)]."
+            ) from None
+        if not -n_layers <= layer < n_layers:
             raise TapError(f"this model has {n_layers} layers, 0 to {n_layers - 1}; there is no layer {layer!r}.")
         if layer % n_layers not in there:
             raise TapError(f"layer {layer} has no {site!r}; layers that have it are {', '.join(map(str, there))}.")
@@ -234,6 +247,8 @@ class Tap:
         known = (*SITES, *(each for each in _ORDER if each not in SITES))
         if site not in known:
             near = get_close_matches(str(site), known, n=1)
+            if str(site).removeprefix("-").isdigit():
+                raise TapError(f"there is no site {site!r}; a layer is an integer, as in ('resid_post', {site}).")
             hint = f"did you mean {near[0]!r}?" if near else f"sites are {', '.join(known)}."
             raise TapError(f"there is no site {site!r}; {hint}")
         if site not in self.anatomy.sites:
@@ -254,7 +269,9 @@ class Tap:
     def _found(self, spot: Spot) -> Tensor:
         self._forget_what_the_cache_forgot()
         if spot not in self._kept:
-            raise TapError("nothing has flowed by yet; run the model inside the `with` block of this tap.")
+            raise TapError(
+                "nothing has flowed by yet; run the model inside the `with` block of this tap, in the same thread."
+            )
         return self._kept[spot].joined()
 
     # -- what happens at a site
@@ -470,9 +487,35 @@ def _all_have_what_they_need(model: nn.Module) -> bool:
 def _each(save: Where | Iterable[Where]) -> list[Where]:
     if isinstance(save, str):
         return [save]
-    if isinstance(save, tuple) and len(save) == 2 and isinstance(save[1], int):
-        return [(str(save[0]), save[1])]
+    if isinstance(save, tuple) and len(save) == 2 and not isinstance(save[1], str | tuple):
+        return [(save[0], save[1])]
+    if not isinstance(save, Iterable):
+        raise TapError(
+            f"sites to keep are a name, a pair (name, layer) or a list of these; {save!r} is none. Leave it away to "
+            "keep nothing."
+        )
     return list(save)
+
+
+def _checked_device(device: str | torch.device | None) -> torch.device | None:
+    try:
+        return None if device is None else torch.device(device)
+    except RuntimeError:
+        raise TapError(f"{device!r} is no device; say where kept tensors go, such as 'cpu' or 'cuda:0'.") from None
+
+
+def _check_takes_a_tensor(where: Where, edit: Any) -> None:
+    try:
+        takes = signature(edit)
+    except (TypeError, ValueError):  # some built-in functions do not say
+        return
+    try:
+        takes.bind(None)
+    except TypeError:
+        raise TapError(
+            f"the edit of {where!r} has to take one tensor and return the one to go on with; it takes {takes}, and no "
+            "hook point comes with the tensor here."
+        ) from None
 
 
 def _pairs(edits: Mapping[Where, Edit] | None) -> Iterable[tuple[Where, Edit]]:
@@ -483,4 +526,6 @@ def _pairs(edits: Mapping[Where, Edit] | None) -> Iterable[tuple[Where, Edit]]:
             raise TapError(
                 f"the edit of {where!r} has to be a function or a tensor; it is a value of type {type(edit).__name__}."
             )
+        if not isinstance(edit, Tensor):
+            _check_takes_a_tensor(where, edit)
         yield where, edit

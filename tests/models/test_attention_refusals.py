@@ -32,7 +32,7 @@ def test_what_a_training_model_reports_is_refused(build: Callable[..., Any]) -> 
 
 def test_a_model_of_images_does_not_read_a_text(build: Callable[..., Any]) -> None:
     with pytest.raises(PromptError, match=r"reads images, not text; .* AttentionHeads\.from_image"):
-        attention_patterns(build("vit"), "hello", load("storylm").tokenizer)
+        attention_patterns(build("vit"), "hello")
 
 
 def test_a_model_of_texts_and_images_is_asked_for_its_tower(build: Callable[..., Any]) -> None:
