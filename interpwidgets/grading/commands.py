@@ -142,10 +142,12 @@ def _graded(run: "Run", crew: "Crew") -> "list[Grade]":
     click.echo(f"{students} students, {len(run.asked)} submissions, chapters: {chapters}")
     found: list[Grade] = []
     kept: set[tuple[str, str]] = set()
+    seen = sys.stdout.isatty()
+    if not seen:
+        click.echo("Starting the sandboxes.")
     bar: Any = click.progressbar(
         length=len(run.asked), label="Grading", item_show_func=lambda _: _so_far(found), show_pos=True
     )
-    seen = sys.stdout.isatty()
     step = max(1, min(25, len(run.asked) // 10))
     with closing(run.grades(crew)) as grades, bar:
         for one in grades:
@@ -207,7 +209,7 @@ def _named(grade: "Grade", roster: "Roster | None") -> "Grade":
     if roster is None:
         return grade
     told = roster.lateness(grade.student)
-    flags = (f"{roster.path.name} says: {told} late.",) if told else ()
+    flags = (f"Moodle says: {told} late.",) if told else ()
     student = roster.completed(grade.student)
     return replace(grade, student=student, late=grade.late or bool(told), flags=(*flags, *grade.flags))
 

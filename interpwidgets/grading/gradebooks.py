@@ -201,7 +201,8 @@ def _strangers(roster: Roster, grades: Sequence[Grade]) -> Iterable[str]:
     _, lost = placed(roster, grades)
     if lost:
         names = ", ".join(sorted({grade.student.name for grade in lost}))
-        yield f"Not in {roster.path.name}, or there twice, so not written into it: {names}."
+        so = "" if roster.kind == "plain" else ", so not written into it"
+        yield f"Not in {roster.path.name}, or there twice{so}: {names}."
     if nothing := missing(roster, grades):
         yield f"In {roster.path.name}, and nothing handed in: {', '.join(nothing)}. They get no grade, not zero."
 
