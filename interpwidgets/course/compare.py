@@ -404,7 +404,8 @@ def observed(target: torch.Tensor, yours: torch.Tensor, rules: Rules) -> str:
         if one.permute(order).shape == other.shape and bool(close(one.permute(order), other, within).all()):
             return "Your values are those asked, with the axes in another order."
     factor = float((other.flatten() @ one.flatten()) / (one.flatten() @ one.flatten()).clamp_min(1e-300))
-    if factor and bool(close(factor * one, other, within).all()):
+    enough = int((~close(one, other, within) & (one != 0) & (other != 0)).sum()) > 2  # fewer agree by chance
+    if factor and enough and bool(close(factor * one, other, within).all()):
         return f"Every one of your values is {_number(factor)} times the target."
     offset = float((other - one).mean())
     if bool(close(one + offset, other, within).all()):

@@ -106,7 +106,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("infinity", lambda scores: scores.mean(-1) / 0, "Infinity comes from a division by zero"),
     ("in place", in_place, "After the call, `scores` is not what it was"),
     ("behind torch's back", restores_nothing, "After the call, `scores` is not what it was"),
-    ("a multiple", lambda scores: 2 * scores.mean(-1), "Every one of your values is 2 times the target"),
     ("an offset", lambda scores: scores.mean(-1) + 0.5, "Every one of your values is 0.5 too high"),
     ("exit", leaves, "Your code asks Python to end"),
     ("no function", 3, "check takes the function itself, without parentheses"),
@@ -121,6 +120,12 @@ def test_each_wrong_answer_gets_its_own_sentence(toys: ModuleType, answer: Any, 
     assert not verdict.passed
     assert sentence in said(verdict)
     assert "Traceback" not in said(verdict)
+
+
+def test_a_multiple_is_told_where_three_values_agree_and_two_may_be_chance(toys: ModuleType) -> None:
+    twice = judge(toys.OUTER, lambda x: 2 * toys.OUTER.reference(x))
+    assert "Every one of your values is 2 times the target" in said(twice)
+    assert "times the target" not in said(judge(toys.MEANS, lambda scores: 2 * scores.mean(-1)))
 
 
 def test_all_those_sentences_differ() -> None:
