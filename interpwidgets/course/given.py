@@ -18,6 +18,7 @@ from interpwidgets.course.pictures import LIMIT, bar, cells, digits_for, number,
 _HEADS = 36  # as many thumbnails fit
 _TOKENS = 64  # as many chips
 _SMALL = 8  # as many rows and columns of numbers
+_MAP = 4096  # as many values of one argument are a map, a pixel for each
 
 
 def array(value: Any) -> Any:
@@ -97,7 +98,8 @@ def _small(name: str, value: Any, chosen: Sequence[int]) -> str:
     flat = found.astype(np.float64).reshape(-1, found.shape[-1] if found.ndim else 1)
     if max(flat.shape) <= _SMALL:
         return _numbers(flat, found.shape[:-1])
-    return picture(flat, scale(flat), None, f"the values of {name}", 160) if found.ndim <= 2 else ""
+    drawn = found.ndim <= 2 and found.size <= _MAP
+    return picture(flat, scale(flat), None, f"the values of {name}", 160) if drawn else ""
 
 
 def _numbers(flat: Any, lead: Sequence[int]) -> str:

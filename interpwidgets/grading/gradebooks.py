@@ -44,6 +44,7 @@ HAND_IN = (  # what a student does about a file that is no notebook
     "hand in the notebook itself, the file that ends in .ipynb. Save it and take it with File > Download in Jupyter, "
     "with File > Download > Download .ipynb in Colab."
 )
+NOT_GRADED = f"Not graded, because no notebook could be read in what came. To have it graded, {HAND_IN}"
 
 _ASSIGNMENT = re.compile(r"(.*?)\s*\((\d+)\)\s*")
 _ACTIVE = ("=", "+", "-", "@")
@@ -178,13 +179,15 @@ def _filled(roster: Roster, plan: Plan, grades: Sequence[Grade]) -> tuple[list[l
     rows = [list(row) for row in roster.rows]
     there, _ = placed(roster, grades)
     left: dict[str, list[str]] = {}
+    double = twice(grades)
     for at, theirs in there.items():
         _advise(roster, rows[at], theirs, plan.overwrite)
         for grade in theirs:
             column = plan.columns.get(grade.chapter)
             if column is not None and grade.graded:
                 why, what = _fill(roster, rows[at], column, grade, _comment_cell(grade), plan.overwrite)
-                left.setdefault(why, []).append(f"{grade.student.name}{what}")
+                who = grade.student
+                left.setdefault(why, []).append(f"{who.name}{f' [{who.key}]' if who.name in double else ''}{what}")
     told = [_LEFT[why].format(roster.path.name, ", ".join(sorted(left[why]))) for why in _LEFT if why in left]
     return rows, [*_strangers(roster, grades), *told, *_scaled(roster, plan, grades)]
 
@@ -238,7 +241,7 @@ def _fill(roster: Roster, row: list[str], column: int, grade: Grade, told: str, 
     at = roster.column("feedback comments") if roster.kind == "moodle" else None
     if at is None:
         return "", ""
-    if row[at].strip() and _words(row[at]) != _words(told) and not overwrite:
+    if _words(row[at]) not in ("", _words(told)) and not _OURS.fullmatch(_words(row[at])) and not overwrite:
         return "kept", " (the comment)"
     row[at] = told
     return "", ""
@@ -251,9 +254,16 @@ def _same(stands: str, ours: str) -> bool:
         return stands == ours
 
 
-def _words(html: str) -> list[str]:
+def _words(html: str) -> str:
     """A comment without the markup that Moodle puts round it."""
-    return unescape(re.sub(r"<[^>]*>", " ", html)).split()
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+_OURS = re.compile(  # what `comment` writes, with not a word of a teacher in it
+    rf"{re.escape(NOT_GRADED)}|(?:{re.escape(UNSAFE)} )?(?:Handed in late\. )?\d+ of \d+ points: \d+ of \d+ exercises "
+    r"pass\.(?: Questions, counted apart: \d+ of \d+ right\.)?(?: \d\d\.\d+ \w+, known mistake: [^.]*\.)*"
+    r"(?: Not yet: \d\d\.\d+ \w+(?:, \d\d\.\d+ \w+)*\.)?(?: Not started: \d\d\.\d+ \w+(?:, \d\d\.\d+ \w+)*\.)?"
+)
 
 
 def acquainted(roster: Roster, students: Iterable[Who]) -> None:
@@ -302,7 +312,7 @@ def number(earned: int, points: int, most: float | None) -> str:
 def comment(grade: Grade) -> str:
     """A grade in a few sentences of ours alone; nothing that a learner wrote is in it."""
     if not grade.graded:
-        return f"Not graded, because no notebook could be read in what came. To have it graded, {HAND_IN}"
+        return NOT_GRADED
     passed = sum(mark.state == "passed" for mark in grade.marks)
     parts = [f"{grade.earned} of {grade.points} points: {passed} of {len(grade.marks)} exercises pass."]
     if grade.replies:
@@ -428,7 +438,7 @@ def _said(mark: Mark) -> str:
         parts += [mark.error, *mark.sentences]
     elif mark.state == "differs":
         parts += [*mark.sentences, f"Next: {mark.next}" if mark.next else ""]
-    return " ".join(filter(None, parts))
+    return re.sub(r"(?<![\w*])\*([A-Za-z][\w ]{0,40}\w)\*(?![\w*])", r"\1", " ".join(filter(None, parts)))
 
 
 def twice(grades: Sequence[Grade]) -> set[str]:

@@ -169,8 +169,10 @@ def test_a_result_of_another_shape_shows_its_input_too() -> None:
 
 
 def test_a_large_argument_is_told_by_its_shape() -> None:
-    told = given.smallest("", {"stack": torch.rand(9, 9, 9)})
+    told = given.smallest("", {"stack": torch.rand(9, 9, 9), "table": torch.rand(500, 500)})
     assert "[9, 9, 9]" in told
+    assert "[500, 500]" in told
+    assert "<img" not in told
     assert "iwr-c" not in told.replace("iwr-caption", "")
 
 
