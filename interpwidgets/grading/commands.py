@@ -148,7 +148,7 @@ def _graded(run: "Run", crew: "Crew") -> "list[Grade]":
     bar: Any = click.progressbar(
         length=len(run.asked), label="Grading", item_show_func=lambda _: _so_far(found), show_pos=True
     )
-    step = max(1, min(25, len(run.asked) // 10))
+    step = max(1, min(25, -(-len(run.asked) // 10)))
     with closing(run.grades(crew)) as grades, bar:
         for one in grades:
             found.append(slim(one, kept))

@@ -279,6 +279,33 @@ def test_what_stands_there_from_our_last_import_is_no_news(tmp_path: Path) -> No
     assert "Kept" not in told
 
 
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        gradebooks.NOT_GRADED,
+        gradebooks.comment(grade(Who("k", "Noor"), earned=1, late=True)),
+        gradebooks.comment(grade(Who("k", "Noor"), earned=6, unsafe=True, replies=())),
+    ],
+)
+def test_a_comment_of_ours_from_an_earlier_run_gives_way_and_one_with_a_teachers_words_does_not(
+    tmp_path: Path, earlier: str
+) -> None:
+    row, told = filled(tmp_path, "", "Yes", f'"<p>{earlier}</p>"')
+    assert row[9].startswith(("Handed in late. 6 of 11", "6 of 11"))
+    assert "Kept" not in told
+    row, told = filled(tmp_path, "", "Yes", f'"<p>{earlier} Come and see me.</p>"')
+    assert row[9].endswith("Come and see me.</p>")
+    assert "(the comment)" in told
+
+
+def test_two_who_share_a_name_are_told_apart_where_a_grade_is_kept(tmp_path: Path) -> None:
+    head, row = MARKED.format("9", "Yes", "").splitlines()[0], MARKED.format("9", "Yes", "").splitlines()[1]
+    list_ = roster(tmp_path, f"{head}\n{row}\n{row.replace('9001', '9002')}\n")
+    both = [grade(Who(f"moodle:{one}", "Noor Haddad", moodle=one)) for one in ("9001", "9002")]
+    told = gradebooks.write(tmp_path / "out", BATCH, both, list_, Plan.made(list_, CHAPTERS, ""))
+    assert any("Noor Haddad [moodle:9001] (9; we have 6), Noor Haddad [moodle:9002]" in one for one in told)
+
+
 def test_a_grade_in_canvas_that_differs_stays_and_is_named(tmp_path: Path) -> None:
     list_ = roster(tmp_path, CANVAS)
     tables, told = written(tmp_path, [grade(Who("102", "Pablo Ruiz", canvas="102"))], list_)
