@@ -114,7 +114,7 @@ def _thumbnails(heads: Any, chosen: Sequence[int]) -> str:
     """A grid [row, head] of patterns, without names of axes where there is one row."""
     rows, columns = heads.shape[:2]
     colours = scale(np.ones(1))
-    at = tuple(chosen) if len(chosen) == 2 and rows > 1 else (0, chosen[-1] if chosen else -1)
+    at = tuple(chosen) if len(chosen) == 2 and rows > 1 else (0, chosen[-1] if len(chosen) in (1, 2) else -1)
     lead = "max-content " if rows > 1 else ""
     parts = ["<i></i>"] if rows > 1 else []
     parts += [f"<i{' class=iwr-on' if n == at[1] else ''}>{n}</i>" for n in range(columns)]

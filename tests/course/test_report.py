@@ -168,6 +168,12 @@ def test_a_result_of_another_shape_shows_its_input_too() -> None:
     assert "Smallest failing input a case x float32 [2, 1, 1, 2] 0 1 0 3 3" in shown.text
 
 
+def test_a_head_is_ringed_where_the_result_has_one_value_for_it() -> None:
+    pattern = torch.full((1, 2, 3, 3), 0.25)
+    assert given.smallest("", {"pattern": pattern}, (0, 1)).count("iwr-ring") == 1
+    assert "iwr-ring" not in given.smallest("", {"pattern": pattern}, (0, 0, 2, 1))
+
+
 def test_a_large_argument_is_told_by_its_shape() -> None:
     told = given.smallest("", {"stack": torch.rand(9, 9, 9), "table": torch.rand(500, 500)})
     assert "[9, 9, 9]" in told
