@@ -436,6 +436,7 @@ def anatomy(model: Any, part: str | None = None) -> Anatomy:
             f"{model.name_or_path or type(model).__name__} has no layers, so it has no attention to look at: each "
             "prediction comes from the last token alone."
         )
+    _check_modules(model, root, blocks, family)
     attentions = [] if family.attention is None else [block.get_submodule(family.attention) for block in blocks]
     n_heads = _n_heads(root.config, part) if attentions else 0
     d_inner, d_model = _sizes(blocks[0].get_submodule(family.W_O))
@@ -457,6 +458,19 @@ def anatomy(model: Any, part: str | None = None) -> Anatomy:
         causal=bool(getattr(attentions[0], "is_causal", True)) if causal is None else causal,  # Bloom does not say so
         max_context=longest or getattr(root.config, "max_position_embeddings", None),
     )
+
+
+def _check_modules(model: Any, root: nn.Module, blocks: list[nn.Module], family: Family) -> None:
+    """Raise `UnknownModelError` for a row that names modules which this model does not have."""
+    paths = {family.attention, family.W_O, *family.QKV, *family.norms.values(), *family.stream_norms.values()}
+    paths |= {*(family.qk_norms or ())} | ({f"{family.states}.x_proj"} if family.states else set())
+    away = [path for path in (family.embed, family.positions) if path and not _there(root, path)]
+    away += sorted(path for path in paths if path and not all(_there(block, path) for block in blocks))
+    if away:
+        raise UnknownModelError(
+            f"the row of {model.config.model_type!r} in interpwidgets/models/families.py does not describe this "
+            f"{type(model).__name__}: it looks for {', '.join(map(repr, away))}, which is not there."
+        )
 
 
 def _n_heads(config: Any, part: str | None) -> int:
@@ -487,8 +501,10 @@ def _positions(root: nn.Module, path: str) -> Float[Tensor, "position d_model"]:
     if isinstance(table, Tensor):
         return table.squeeze(0)
     padding = getattr(table, "padding_idx", None)
-    weight: Tensor = table.weight[getattr(table, "offset", 0 if padding is None else padding + 1) :]
-    return weight
+    rows: Any = getattr(table, "weight", getattr(table, "weights", None))  # those that are computed are called so
+    if not isinstance(rows, Tensor):
+        raise MissingPartError(f"the positions of this model, {_a(type(table).__name__)}, are in no table to be read.")
+    return rows[getattr(table, "offset", 0 if padding is None else padding + 1) :]
 
 
 def eager_attention_of(attention: nn.Module) -> Callable[..., tuple[Tensor, Tensor]] | None:
@@ -506,7 +522,8 @@ def _row(model: Any, part: str | None) -> tuple[str | None, Any, Family]:
     """The part of ``model`` that is meant, where its modules are, and the row that describes them."""
     if not isinstance(model, PreTrainedModel):
         raise UnknownModelError(
-            f"expected a Hugging Face transformer, such as load('gpt2') returns, but got {_a(type(model).__name__)}."
+            f"expected a Hugging Face transformer, such as load('gpt2') returns, but got {_a(type(model).__name__)}"
+            f"{_within(model)}."
         )
     base, name = model.base_model, type(model).__name__
     config: Any = model.config
@@ -526,7 +543,10 @@ def _row(model: Any, part: str | None) -> tuple[str | None, Any, Family]:
         models = {path: piece.config.model_type for path, piece in pieces.items() if isinstance(piece, PreTrainedModel)}
         alone = [f"model.{path}" for path, row in there.values() if models.get(path) == row]
         hint = f"; or take {' or '.join(alone)} by itself" if alone else ""
-        raise UnknownModelError(f"{name} is made of parts{came}: Tap(model, ..., {names}){hint}.")
+        raise UnknownModelError(
+            f"{name} is made of parts{came}: Tap(model, ..., {names}){hint}; functions that take no part, such as the "
+            "lenses, do not read such models."
+        )
     path, row = there[part]
     root: Any = base.get_submodule(path)
     found = row_of(root.config, row)
@@ -544,6 +564,11 @@ def _family(model: Any) -> Family:
         odd = next(values for values, variant in FAMILIES[config.model_type].variants if variant is None)
         setting = ", ".join(f"{key}={value}" for key, value in odd.items())
         raise UnknownModelError(f"{name} with {setting} computes something that the sites cannot describe.")
+    tower = _tower(model)
+    if tower is not None:
+        raise UnknownModelError(
+            f"{name} ({config.model_type}) reads more than text; take its text tower by itself, which opens: {tower}."
+        )
     alike = suggest(model)
     if not getattr(config, "num_attention_heads", None) and not alike:
         raise UnknownModelError(f"{name} ({config.model_type}) has no attention heads to look at.")
@@ -551,12 +576,30 @@ def _family(model: Any) -> Family:
         f"its modules are named as those of {alike[0]!r}, so FAMILIES[{config.model_type!r}] = FAMILIES[{alike[0]!r}] "
         "may be all it needs, and identities() of interpwidgets.models.identities tells"
         if alike
-        else "print the model, find its parts and add the row: how is told there"
+        else "suggest(model) finds no row like it: print the model, find its parts and add the row"
     )
     raise UnknownModelError(
         f"{name} belongs to the family {config.model_type!r}, which has no row in interpwidgets/models/families.py "
-        f"yet; {hint}; the families there are {', '.join(FAMILIES)}."
+        f"yet; {hint}; docs/families.md shows how; the families there are {', '.join(FAMILIES)}."
     )
+
+
+def _tower(model: Any) -> str | None:
+    """Where a model of texts and images keeps one of texts that has a row."""
+    for path in ("model.language_model", "language_model", "model.text_model", "text_model"):
+        tower: Any = model.get_submodule(path) if _there(model, path) else None
+        if isinstance(tower, PreTrainedModel) and row_of(tower.config) is not None:
+            return f"model.{path}"
+    return None
+
+
+def _within(wrapper: Any) -> str:
+    """The way to the transformer that something is wrapped around, as far as it is known."""
+    for path in ("module", "_orig_mod"):
+        if isinstance(getattr(wrapper, path, None), PreTrainedModel):
+            return f"; the transformer in it is model.{path}"
+    inside = getattr(wrapper, "get_base_model", None)
+    return "; the transformer in it is model.get_base_model()" if callable(inside) else ""
 
 
 def _a(noun: str) -> str:

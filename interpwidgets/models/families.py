@@ -537,7 +537,12 @@ def _gated(row: Family, layer: str) -> Family:
     names = {"W_in": "wi_1", "W_gate": "wi_0", "W_out": "wo"}
     mlp = {name: f"{layer}.DenseReluDense.{part}" for name, part in names.items()}
     gated = replace(row, mlp=mlp, sites={**row.sites, "mlp_pre": leaves(mlp["W_gate"])})
-    return replace(row, variants=(({"is_gated_act": True}, gated),))
+    plain = {"model_type": "mt5"}  # the same again, but its logits are never scaled
+    unscaled = (
+        ({**plain, "is_gated_act": True}, replace(gated, scaled_output=False)),
+        (plain, replace(row, scaled_output=False)),
+    )
+    return replace(row, variants=(*unscaled, ({"is_gated_act": True}, gated)))
 
 
 def _switch(row: Family, layer: str) -> Family:
@@ -699,23 +704,26 @@ FAMILIES: dict[str, Family] = {
     "modular": _MODULAR,
 }
 
+_T5_PARTS = {
+    "encoder": ("encoder", "t5_encoder"),
+    "decoder": ("decoder", "t5_decoder"),
+    "cross": ("decoder", "t5_cross"),
+}
+_BART_PARTS = {
+    "encoder": ("encoder", "bart_encoder"),
+    "decoder": ("decoder", "bart_decoder"),
+    "cross": ("decoder", "bart_cross"),
+}
+
 # Families that are made of parts: what each is called, the submodule that it is, and its row.
 PARTS: dict[str, dict[str, tuple[str, str]]] = {
-    "t5": {
-        "encoder": ("encoder", "t5_encoder"),
-        "decoder": ("decoder", "t5_decoder"),
-        "cross": ("decoder", "t5_cross"),
-    },
+    "t5": _T5_PARTS,
     "switch_transformers": {
         "encoder": ("encoder", "switch_encoder"),
         "decoder": ("decoder", "switch_decoder"),
         "cross": ("decoder", "t5_cross"),
     },
-    "bart": {
-        "encoder": ("encoder", "bart_encoder"),
-        "decoder": ("decoder", "bart_decoder"),
-        "cross": ("decoder", "bart_cross"),
-    },
+    "bart": _BART_PARTS,
     "clip": {"text": ("text_model", "clip_text_model"), "vision": ("vision_model", "clip_vision_model")},
 }
 

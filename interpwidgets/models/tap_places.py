@@ -61,7 +61,11 @@ def listen_to_heads(parts: Anatomy, layer: int, flow: Flow, listens: Listens) ->
         heads = parts.heads(args[0].unflatten(-1, (parts.n_heads, parts.d_head)), layer)
         seen = heads.view_as(heads) if heads.requires_grad else heads  # another node: gradients pass through this one
         new = flow(seen)
-        return out if new is seen and not heads.requires_grad else out + (new - heads).sum(-2)
+        if new is seen:
+            return out + (new - heads).sum(-2) if heads.requires_grad else out
+        made = out + (new - heads).sum(-2)
+        rounding = max(4 * torch.finfo(heads.dtype).eps, 1e-5) * heads.detach().abs().sum(-2)
+        return made.masked_fill(made.detach().abs() < rounding, 0)  # a norm behind it would make something of that
 
     return [projection.register_forward_hook(leaving)]
 

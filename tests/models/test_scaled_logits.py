@@ -26,7 +26,8 @@ def _with_the_row_of_a_llama(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def granite(scale: float) -> Any:
-    model: Any = tf.GraniteForCausalLM(tf.GraniteConfig(**SIZES, logits_scaling=scale)).eval()
+    model: Any = tf.GraniteForCausalLM(tf.GraniteConfig(**SIZES, logits_scaling=scale))
+    model.eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
