@@ -188,15 +188,25 @@ def _filled(roster: Roster, plan: Plan, grades: Sequence[Grade]) -> tuple[list[l
                 why, what = _fill(roster, rows[at], column, grade, _comment_cell(grade), plan.overwrite)
                 who = grade.student
                 left.setdefault(why, []).append(f"{who.name}{f' [{who.key}]' if who.name in double else ''}{what}")
-    told = [_LEFT[why].format(roster.path.name, ", ".join(sorted(left[why]))) for why in _LEFT if why in left]
+    told = [
+        _LEFT[why].format(roster.path.name, ", ".join(some))
+        for why in _LEFT
+        for some in _by_twenties(sorted(left.get(why, [])))
+    ]
     return rows, [*_strangers(roster, grades), *told, *_scaled(roster, plan, grades)]
 
 
 _LEFT = {
     "excused": "Excused in {0}, and left so: {1}.",
     "closed": "{0} says that these grades may not be changed, so they are left as they are: {1}.",
-    "kept": "Kept, because {0} holds something else already: {1}. --overwrite puts our grades and comments there.",
+    "kept": "Grades kept, because {0} holds others already: {1}. --overwrite puts ours there.",
+    "comment": "Comments kept, because {0} holds others already: {1}. --overwrite puts ours there.",
 }
+
+
+def _by_twenties(names: Sequence[str]) -> list[Sequence[str]]:
+    """A report cuts long sentences; no name may be lost."""
+    return [names[at : at + 20] for at in range(0, len(names), 20)]
 
 
 def _strangers(roster: Roster, grades: Sequence[Grade]) -> Iterable[str]:
@@ -242,7 +252,7 @@ def _fill(roster: Roster, row: list[str], column: int, grade: Grade, told: str, 
     if at is None:
         return "", ""
     if _words(row[at]) not in ("", _words(told)) and not _OURS.fullmatch(_words(row[at])) and not overwrite:
-        return "kept", " (the comment)"
+        return "comment", ""
     row[at] = told
     return "", ""
 
