@@ -29,13 +29,13 @@ from interpwidgets.grading import notebook, source
 from interpwidgets.grading.judge import Program
 from interpwidgets.grading.manifest import Manifest, Released, manifest
 from interpwidgets.grading.notebook import Cell, Unreadable
+from interpwidgets.grading.sandbox import is_there
 from interpwidgets.grading.source import DEFINITION, IMPORT, Parsed
 
 State = Literal["answered", "unstarted", "missing"]
 
 FLAGS = 40  # as many are told; the rest is counted
 _DEF = re.compile(r"^[ \t]*def[ \t]+(\w{1,80})", re.MULTILINE)  # in code that Python cannot read
-_INSIDE = ("interpwidgets.data", "interpwidgets.models")  # the parts of the package that exist where answers run
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ class _Work:
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 for name in names:
-                    if name.startswith("interpwidgets.") and not name.startswith(_INSIDE):
+                    if name.startswith("interpwidgets.") and not is_there(name):
                         yield f"{one.name.capitalize()} imports {name}, which is not there when answers are graded."
 
     def _notebook_names(self) -> Iterator[str]:

@@ -11,11 +11,13 @@
        ├──────talk─────> child           questions and answers: see `interpwidgets.grading.wire`
        └─────leash─────> keeper          "kill it"; how it ended, its CPU time and memory
 
-Only what is needed can be seen in there, read-only: Python, the installed packages, and of this package its models and
-data, what calls an answer, and the stages of the exercises. No references, no other submission, no home, no network.
+Only what is needed can be seen in there, read-only: Python, the installed packages, and of this package those modules
+of models and data that answers use, what calls an answer, and the stages of the exercises. No references, no other
+submission, no home, no network.
 `Unsafe` has the same methods and no walls. A room serves one thread, and ends with the thread that opened it.
 """
 
+import ast
 import json
 import os
 import platform
@@ -46,8 +48,12 @@ _HEAD = 24  # bytes before each answer: length and token
 _NOBODY = 65534
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SHOWN = (
-    *("__init__.py", "_errors.py", "_version.py", "_urls.py", "data", "models"),
+    *("__init__.py", "_errors.py", "_version.py", "_urls.py", "data/__init__.py", "data/stories"),
+    *("models/__init__.py", "models/weights"),
     *("course/kinds.py", "course/attempt.py", "course/limits.py", "grading/wire.py", "grading/inside"),
+)
+_USED = (  # by answers, and by the cells that the course gives
+    *("models/anatomy.py", "models/attention_only.py", "models/load.py", "models/taps.py", "data/repeats.py"),
 )
 _SYSTEM = (
     "/usr/lib",
@@ -374,7 +380,36 @@ def _installed(python: str) -> _Python:
 def _ours() -> dict[str, Path]:
     """Of this package: what there is to see inside. Exercises are there with their stages alone."""
     stages = {path.relative_to(_PACKAGE).as_posix(): path for path in sorted(_PACKAGE.glob("exercises/ch*/stage.py"))}
-    return {name: _PACKAGE / name for name in _SHOWN if (_PACKAGE / name).exists()} | stages
+    return {name: _PACKAGE / name for name in (*_SHOWN, *_with_imports(_USED)) if (_PACKAGE / name).exists()} | stages
+
+
+@cache
+def _with_imports(modules: tuple[str, ...]) -> tuple[str, ...]:
+    """These modules of models and data, and those that they import in turn: no others, for others know answers."""
+    found: set[str] = set()
+    todo = [*modules]
+    while todo:
+        if (name := todo.pop()) not in found:
+            found.add(name)
+            todo += _imports(_PACKAGE / name)
+    return tuple(sorted(found))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The modules of models and data that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                file = f"{name.removeprefix('interpwidgets.').replace('.', '/')}.py"
+                if name.startswith(("interpwidgets.models.", "interpwidgets.data.")) and (_PACKAGE / file).exists():
+                    yield file
+
+
+def is_there(module: str) -> bool:
+    """Whether this module of our package can be imported where answers run."""
+    place = module.removeprefix("interpwidgets.").replace(".", "/")
+    names = {f"{place}.py", f"{place}/__init__.py"}
+    return any(name in names or f"{place}.py".startswith(f"{name}/") or name == place for name in _ours())
 
 
 def _stages() -> list[str]:

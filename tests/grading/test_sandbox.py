@@ -1,6 +1,8 @@
 """The room itself: what can be seen in it, how it starts again, and where there is none."""
 
 import ast
+import importlib
+import inspect
 import platform
 import shutil
 import subprocess
@@ -13,9 +15,11 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 import interpwidgets
-from interpwidgets.course import registry
+from interpwidgets.course import attempt, check, compare, registry
+from interpwidgets.course.exercise import Exercise
 from interpwidgets.course.verdict import Verdict
 from interpwidgets.grading import sandbox as module
 from interpwidgets.grading.inside import syscalls
@@ -33,6 +37,38 @@ WRITABLE = """
 import os
 def look():
     return [folder for folder, _, _ in os.walk("/") if os.access(folder, os.W_OK)]
+"""
+
+
+WALK = """
+import importlib, inspect, pkgutil
+def look():
+    import interpwidgets
+    found = []
+    for one in pkgutil.walk_packages(interpwidgets.__path__, "interpwidgets.", onerror=lambda _: None):
+        if one.name.startswith("interpwidgets.grading"):
+            continue
+        try:
+            loaded = importlib.import_module(one.name)
+        except Exception:
+            continue
+        for name, thing in vars(loaded).items():
+            if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__ == one.name:
+                found.append(f"{one.name}:{name}")
+    return found
+"""
+LEFT = """
+import importlib, pkgutil
+def look():
+    import interpwidgets
+    left = []
+    for one in pkgutil.walk_packages(interpwidgets.__path__, "interpwidgets.", onerror=lambda _: None):
+        if not one.name.endswith(".warm") and not one.name.endswith(".trial"):
+            try:
+                importlib.import_module(one.name)
+            except Exception as error:
+                left.append(f"{one.name}: {error!r}")
+    return left
 """
 
 
@@ -112,6 +148,55 @@ def look():
         if hasattr(exercise.reference, "__code__")
     }
     assert {name: references[code] for name, code in found.items() if code in references} == {}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_exercise_is_passed_by_one_call_of_something_that_can_be_imported(wide: Sandbox) -> None:
+    """Every function inside that can be called as an exercise calls its answer is tried in the answer's place."""
+    names = said(wide, WALK)
+    assert len(names) > 100
+    assert not [name for name in names if name.startswith("interpwidgets.models.folding")]
+    exercises = [one for number in registry.numbers() for one in registry.chapter(number).exercises if not one.drive]
+    passed = []
+    for exercise in exercises:
+        cases = check.inputs(exercise, torch.device("cpu"), 5)
+        targets = check.targets(exercise, cases)
+        for name in names:
+            module, _, function = name.partition(":")
+            found = getattr(importlib.import_module(module), function)
+            if binds(found, cases[0][1]) and all(
+                agrees(exercise, attempt.attempt(found, arguments, None, 2), target)
+                for (_, arguments), target in zip(cases, targets, strict=True)
+            ):
+                passed.append(f"{name} passes {exercise.id}")
+    assert passed == []
+
+
+def test_what_the_modules_inside_import_is_inside_and_nothing_else(wide: Sandbox) -> None:
+    left = said(wide, LEFT)
+    assert left == []
+    assert module.is_there("interpwidgets.models.taps")
+    assert module.is_there("interpwidgets.data.stories.windows")
+    assert not module.is_there("interpwidgets.models.folding")
+    assert not module.is_there("interpwidgets.methods.induction")
+
+
+def binds(function: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether it can be called with these."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def agrees(exercise: Exercise, yours: attempt.Outcome, target: attempt.Outcome) -> bool:
+    """Whether a result is the one that is asked."""
+    rules = compare.Rules(tuple(exercise.axes), exercise.tolerance)
+    return not yours.error and not (
+        compare.first_difference(target.value, yours.value, rules)
+        or compare.differing_values(target.value, yours.value, rules)
+    )
 
 
 def test_stages_know_nothing_that_knows_an_answer() -> None:
