@@ -209,7 +209,7 @@ def new_chapter(number: str, slug: str) -> None:
     with _in_a_sentence():
         for path in write(Path(), number, slug):
             click.echo(f"Wrote {path}")
-    click.echo(f"Next: interpwidgets build, then interpwidgets verify {number}")
+    click.echo(f"Next: write it, then interpwidgets build, interpwidgets verify {number}")
 
 
 @main.command(short_help="Try every solution, stub, variant and known mistake on its check.")
