@@ -1,6 +1,7 @@
 """Relatives of the families in the table: some need a line, some a row, and some are told from them in a sentence."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,16 @@ def test_a_family_without_a_row_is_sent_to_the_page() -> None:
 def test_parts_are_told_from_functions_that_take_none(build: Callable[..., Any]) -> None:
     with pytest.raises(UnknownModelError, match="functions that take no part, such as the lenses"):
         anatomy(build("t5"))
+
+
+def test_positions_that_are_computed_are_read_from_their_table(monkeypatch: pytest.MonkeyPatch, ids: Tensor) -> None:
+    sizes = {"vocab_size": 97, "d_model": 48, "ffn_dim": 80, "num_layers": 2, "attention_heads": 4, "pad_token_id": 0}
+    model = tiny("XGLMForCausalLM", "XGLMConfig", sizes)
+    monkeypatch.setitem(FAMILIES, "xglm", replace(FAMILIES["bart_decoder"], stream_norms={}))
+    parts = anatomy(model)
+    positions = parts.W_pos()
+    assert positions is not None
+    with torch.no_grad(), Tap(model, "embed") as tap:
+        model(ids)
+    expected = parts.W_E()[ids] + positions[:10]
+    torch.testing.assert_close(tap["embed"], expected, rtol=0, atol=1e-5)
