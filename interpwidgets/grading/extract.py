@@ -34,6 +34,7 @@ from interpwidgets.grading.source import DEFINITION, IMPORT, Parsed
 
 State = Literal["answered", "unstarted", "missing"]
 
+_GRADER = re.compile(r"interpwidgets\.(?:grading|exercises|course\.(?:attempt|limits|kinds))(?:\.[\w.*]*)?\Z")
 FLAGS = 40  # as many are told; the rest is counted
 _DEF = re.compile(r"^[ \t]*def[ \t]+(\w{1,80})", re.MULTILINE)  # in code that Python cannot read
 
@@ -218,6 +219,7 @@ class _Work:
         told = list(
             dict.fromkeys(
                 [
+                    *self._looks(),
                     *self._unread(),
                     *self._answers(),
                     *self._order(),
@@ -311,6 +313,13 @@ class _Work:
                             f"{inner.name} is defined under `{source.word(node)}` ({one.name}, line {inner.lineno}): "
                             "it runs only in a notebook."
                         )
+
+    def _looks(self) -> Iterator[str]:
+        """Cells that import, anywhere in them, the code that grades or that runs beside theirs."""
+        for one in self.cells:
+            for node in one.code.statements if not one.untouched else ():
+                for name in sorted({name for part in ast.walk(node) for name in _modules(part) if _GRADER.match(name)}):
+                    yield f"{one.name.capitalize()} looks at the grader's own code ({name[:80]})."
 
     def _hidden_imports(self) -> Iterator[str]:
         for one in self.cells:
@@ -506,6 +515,16 @@ def _number(node: ast.expr) -> float:
         if home in ("math", "np", "numpy") and name in _FUNCTIONS:
             return _FUNCTIONS[name](_number(node.args[0]))
     raise ValueError("no number")
+
+
+def _modules(node: ast.AST) -> Iterator[str]:
+    """The modules that a part of code names: those of an import, and a text that could be one for ``__import__``."""
+    if isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
 
 
 # -- words --------------------------------------------------------------------------------------------------------

@@ -306,7 +306,8 @@ class Batch:
     def seed(self, student: str, exercise: str) -> int:
         """The seed of a student's inputs in an exercise: HMAC-SHA256(secret, student, exercise), its first 31 bits.
 
-        The same on every retry; with another batch, student or exercise another.
+        The same on every retry, so that somebody who asks for a second look meets the same inputs, and a student who
+        hands in another notebook in the same batch too; with another batch, student or exercise another.
         """
         parts = "".join(f"{len(part)}:{part}" for part in (student, exercise))  # no two pairs spell the same
         return int.from_bytes(self._hash(parts)[:4], "big") >> 1

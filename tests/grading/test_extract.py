@@ -207,6 +207,28 @@ def test_an_import_that_will_not_be_there_is_told() -> None:
     assert "imports" not in flags_of("from interpwidgets.data.repeats import repeated_tokens\nimport interpwidgets")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import interpwidgets.grading.inside.child as child",
+        "from interpwidgets import grading",
+        "from interpwidgets.course.attempt import _as_it_was",
+        "from interpwidgets.course import limits as time",
+        "class Lie:\n    import interpwidgets.exercises.ch01.stage as stage\n    stage.hooks = len",
+        "def f():\n    from interpwidgets.exercises.ch05 import stage",
+        "import importlib\ndef f():\n    importlib.import_module('interpwidgets.course.kinds')",
+    ],
+)
+def test_a_look_at_the_code_that_grades_is_told(text: str) -> None:
+    assert "Cell 1 looks at the grader's own code (interpwidgets." in flags_of(text)
+
+
+def test_imports_that_everybody_has_are_no_look_at_the_grader() -> None:
+    ordinary = "from interpwidgets import check, load\nfrom interpwidgets.models.taps import Tap\nx = 'grading'"
+    assert "looks at" not in flags_of(ordinary)
+    assert "looks at" not in " ".join(taken(SOLVED).flags)
+
+
 def test_a_name_that_only_a_run_makes_is_told() -> None:
     said = flags_of("eps = torch.ones(3)", "def help(x):\n    return x + eps", LOSS.replace("logits.sum", "help"))
     assert "05.2 uses eps, which cell 1 makes when it runs" in said
