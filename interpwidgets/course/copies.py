@@ -153,17 +153,20 @@ def _remember(target: Path) -> dict[str, dict[str, str]]:
     return {name: record for name, record in known if isinstance(record, dict)}
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """All or nothing: a full disk or a closed lid leaves the former file."""
+PASSING = ".interpwidgets-"  # what a file is called while it is written
+
+
+def write_whole(path: Path, content: bytes, private: bool = False) -> None:
+    """All or nothing: a full disk or a closed lid leaves the former file. ``private``: only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".interpwidgets-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PASSING)  # for its owner alone
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
-        Path(name).chmod(mode)
+        if not private:
+            Path(name).chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

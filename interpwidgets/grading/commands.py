@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ import click
 from interpwidgets import _urls
 from interpwidgets._version import __version__
 from interpwidgets.course import CourseError
+from interpwidgets.course.copies import write_whole
+from interpwidgets.grading.pages import count
 
 if TYPE_CHECKING:
     from interpwidgets.grading.batch import Crew, Run
@@ -139,7 +142,7 @@ def _graded(run: "Run", crew: "Crew") -> "list[Grade]":
     """All grades; of the pictures, which stay in the files, one for each known mistake."""
     students = len({one.student.key for one in run.asked})
     chapters = ", ".join(run.chapters) or "none"
-    click.echo(f"{students} students, {len(run.asked)} submissions, chapters: {chapters}")
+    click.echo(f"{count(students, 'student')}, {count(len(run.asked), 'submission')}, chapters: {chapters}")
     found: list[Grade] = []
     kept: set[tuple[str, str]] = set()
     seen = sys.stdout.isatty()
@@ -172,7 +175,7 @@ def _so_far(found: "Sequence[Grade]") -> str:
     if not found:
         return "starting the sandboxes"
     students = len({one.student.key for one in found})
-    return f"{students} students, {sum(len(one.marks) for one in found)} exercises"
+    return f"{count(students, 'student')}, {count(sum(len(one.marks) for one in found), 'exercise')}"
 
 
 # -- what is written ----------------------------------------------------------------------------------------------
@@ -184,7 +187,7 @@ def write_all(
     """Write report, feedback and gradebooks; returns what a teacher should know about the gradebooks."""
     from interpwidgets.grading import gradebooks
     from interpwidgets.grading.class_report import Notes, class_report
-    from interpwidgets.grading.grades import Who, write_whole
+    from interpwidgets.grading.grades import Who
 
     grades[:] = sorted((_named(one, roster) for one in grades), key=lambda one: (one.student.name, one.chapter))
     told = gradebooks.write(out, run.batch, grades, roster, plan)
@@ -217,7 +220,7 @@ def _named(grade: "Grade", roster: "Roster | None") -> "Grade":
 def _feedback(out: Path, run: "Run", roster: "Roster | None") -> None:
     """A page for each student, made from the files, so that only one student's pictures are in memory."""
     from interpwidgets.grading.feedback import feedback
-    from interpwidgets.grading.grades import Grade, write_whole
+    from interpwidgets.grading.grades import Grade
 
     back: dict[str, Path] = {}
     by_student = sorted(run.asked, key=lambda one: (one.student.key, one.submission.chapter))
@@ -247,14 +250,11 @@ def _moodle_name(student: "Who") -> str:
 
 def _zipped(path: Path, pages: "dict[str, Path]") -> None:
     """One zip file of these pages, all of it or none."""
-    passing = path.with_name(f".{path.name}.part")
-    try:
-        with zipfile.ZipFile(passing, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, page in pages.items():
-                file.write(page, name)
-        passing.replace(path)
-    finally:
-        passing.unlink(missing_ok=True)
+    made = BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, page in pages.items():
+            file.write(page, name)
+    write_whole(path, made.getvalue())
 
 
 def _summary(out: Path, grades: "Sequence[Grade]", told: Sequence[str], others: int) -> None:
@@ -265,7 +265,7 @@ def _summary(out: Path, grades: "Sequence[Grade]", told: Sequence[str], others: 
     if len(lost) > 10:
         click.echo(f"  and {len(lost) - 10} more; the class report has them all.")
     if others:
-        click.echo(f"{others} notebooks of other chapters were left out.")
+        click.echo(f"{count(others, 'notebook')} of other chapters left out.")
     for sentence in told:
         click.echo(sentence)
     click.echo(f"Open {out / 'class.html'}; the pages for students are in {out / 'feedback'}.")

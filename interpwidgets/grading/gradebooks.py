@@ -36,7 +36,8 @@ from html import escape, unescape
 from pathlib import Path
 
 from interpwidgets._version import __version__
-from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, Who, write_whole
+from interpwidgets.course.copies import write_whole
+from interpwidgets.grading.grades import Batch, Grade, GradeError, Mark, Who
 from interpwidgets.grading.roster import Roster
 
 UNSAFE = "Graded with --unsafe: learner code ran without a sandbox, so these points can be forged."

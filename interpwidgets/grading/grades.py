@@ -16,7 +16,6 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 import types
@@ -29,6 +28,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from interpwidgets._version import __version__
 from interpwidgets.course import CourseError
+from interpwidgets.course.copies import PASSING, write_whole
 
 FORMAT = 1
 State = Literal["passed", "differs", "stopped", "unstarted", "missing"]
@@ -197,22 +197,6 @@ class Grade:
             raise GradeError(f"{path}: {error}") from None
 
 
-def write_whole(path: Path, content: bytes, private: bool = False) -> None:
-    """Write a file so that a reader finds the old one or the new one, never a part, whatever happens on the way."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
-    handle = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        passing.replace(path)
-    except BaseException:
-        passing.unlink(missing_ok=True)
-        raise
-
-
 # -- strictly from JSON -------------------------------------------------------------------------------------------
 
 
@@ -324,7 +308,7 @@ class Batch:
 
 def _passing(path: Path) -> bool:
     """What is no matter: our lock, and parts of files that were never finished."""
-    return path.name == ".lock" or path.name.endswith(".part")
+    return path.name == ".lock" or path.name.startswith(PASSING)
 
 
 # -- from a verdict -----------------------------------------------------------------------------------------------
